@@ -1,1 +1,36 @@
-//! NetRunner.
+//! The protocol between a NetRunner client, its guardian and its shepherds.
+//!
+//! Everything here is pure: bytes in, bytes out, inputs and a [`Time`] in, actions out. No
+//! descriptor, thread, clock or system call; the crates around it perform what these machines ask
+//! for. That is what lets the tests step both ends as a pair, under simulated time, cut at every
+//! byte.
+//!
+//! | module | question that it answers |
+//! |---|---|
+//! | [`wire`] | how do bytes become frames, whatever the splits? |
+//! | [`message`] | what can client, guardian and shepherd say? |
+//! | [`spawn`] | what does a request to start a command hold? |
+//! | [`client`] | which event may come now, and when is a shepherd given up? |
+//! | [`supervise`] | what does a shepherd do next with its command? |
+//! | [`guard`] | which shepherd does the guardian end, and when? |
+//!
+//! The crate is for NetRunner's own parts; programs use `netrunner-sync`.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod client;
+pub mod guard;
+pub mod message;
+pub mod spawn;
+pub mod supervise;
+pub mod time;
+pub mod wire;
+
+pub use time::Time;
+
+/// The folder of this crate's sources, for the build script that compiles the shepherd from them.
+#[doc(hidden)]
+pub const SOURCE_DIR: &str = env!("CARGO_MANIFEST_DIR");

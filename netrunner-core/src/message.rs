@@ -1,0 +1,543 @@
+//! What client, guardian and shepherd can say to each other.
+//!
+//! A [`Request`] is imperative and goes from the client to a shepherd, an [`Event`] is past tense
+//! and comes back, an [`Order`] goes from the client to its guardian. Every message about a command
+//! carries its [`CommandId`]: a shepherd serves one command after the other, and a `Kill` that was
+//! on its way when the first ended must not hit the second.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::spawn::Spawn;
+use crate::wire::{self, Frame, Reader, WireError, Writer};
+
+/// The client's number for one command; a lane never sees the same one twice in a row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CommandId(pub u32);
+
+/// A process number as the shepherd sees it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pid(pub u32);
+
+/// From the client to its guardian.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Become the guardian of the client whose pidfd comes with this.
+    Guard,
+    /// Fork a shepherd that serves the lane whose far end comes with this.
+    Bear(Session),
+    /// The client lets go of the lane on purpose and lives on: its running commands are no reason
+    /// to act.
+    Retire,
+}
+
+/// The session that a new shepherd lives in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Session {
+    /// One of its own, without a terminal.
+    Own,
+    /// The client's, for commands that use its terminal.
+    Client,
+}
+
+/// From the client to a shepherd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Request<'a> {
+    /// Start a command; the passed descriptors come with it in the order of its placements.
+    Spawn(Spawn<'a>),
+    /// Send this signal to the child's group.
+    Signal(CommandId, u8),
+    /// Begin the stop ladder; the command ends with this reason.
+    Stop(CommandId, Reason),
+    /// `SIGKILL` the whole tree.
+    Kill(CommandId),
+    /// The command lives on without the client.
+    Detach(CommandId),
+}
+
+/// Why a command is over. The first cause wins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// The child ended without NetRunner's doing.
+    Exited,
+    /// Its timeout passed.
+    Timeout,
+    /// It wrote nothing for too long.
+    IdleTimeout,
+    /// It wrote too much.
+    OutputLimit,
+    /// It was stopped, or its client was gone.
+    Stopped,
+    /// It was killed.
+    Killed,
+}
+
+/// From a shepherd to the client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Event {
+    /// The first words on each lane, with the shepherd's pidfd. The version of the protocol is in
+    /// the header.
+    Hello(Pid),
+    /// The program was executed; the child's pidfd comes with this.
+    Spawned(CommandId, Pid),
+    /// The program could not be executed, and nothing is left of the attempt.
+    SpawnFailed(SpawnFailed),
+    /// The command is over.
+    Exited(Exited),
+    /// The command lives on without the client, and this lane says nothing more.
+    Detached(CommandId),
+}
+
+/// Why a program was not executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpawnFailed {
+    /// The command.
+    pub id: CommandId,
+    /// What failed.
+    pub step: Step,
+    /// The error number of the system call.
+    pub errno: u32,
+    /// What it failed on: a path, or nothing.
+    pub object: Vec<u8>,
+}
+
+/// The steps of a spawn that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Making a shepherd.
+    Shepherd,
+    /// Taking the request: it came out of turn, or its descriptors were lost on the way
+    /// (`RLIMIT_NOFILE`).
+    Request,
+    /// `clone3(2)`.
+    Clone,
+    /// Arming the parent-death signal.
+    ParentDeath,
+    /// Making the child's process group.
+    ProcessGroup,
+    /// Placing the descriptors.
+    Descriptors,
+    /// Changing the directory.
+    Directory,
+    /// Setting a resource limit.
+    Limit,
+    /// Setting the niceness.
+    Nice,
+    /// Setting the supplementary groups.
+    Groups,
+    /// Setting the group.
+    Gid,
+    /// Setting the user.
+    Uid,
+    /// Setting `no_new_privs`.
+    NoNewPrivileges,
+    /// Executing the program.
+    Exec,
+}
+
+/// The steps, each at the place of its number on the wire.
+const STEPS: [Step; 14] = [
+    Step::Shepherd,
+    Step::Request,
+    Step::Clone,
+    Step::ParentDeath,
+    Step::ProcessGroup,
+    Step::Descriptors,
+    Step::Directory,
+    Step::Limit,
+    Step::Nice,
+    Step::Groups,
+    Step::Gid,
+    Step::Uid,
+    Step::NoNewPrivileges,
+    Step::Exec,
+];
+
+/// The reasons, each at the place of its number on the wire.
+const REASONS: [Reason; 6] = [
+    Reason::Exited,
+    Reason::Timeout,
+    Reason::IdleTimeout,
+    Reason::OutputLimit,
+    Reason::Stopped,
+    Reason::Killed,
+];
+
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exited {
+    /// The command.
+    pub id: CommandId,
+    /// The child.
+    pub pid: Pid,
+    /// The child's end, or why there is none to tell.
+    pub end: End,
+    /// Why it is over.
+    pub reason: Reason,
+    /// From the spawn until this message.
+    pub wall: Duration,
+    /// What the child and its reaped descendants used.
+    pub usage: Usage,
+    /// What still lived when the child had ended.
+    pub leftovers: Vec<Process>,
+    /// What lives now, in spite of `SIGKILL`.
+    pub survivors: Vec<Process>,
+    /// Whether this lane takes another command.
+    pub fate: Fate,
+}
+
+/// The child's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The status as `wait4(2)` gave it.
+    Status(i32),
+    /// The child could not be killed; it has no status.
+    Unkillable,
+}
+
+/// What becomes of the shepherd after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is clean and takes the next command.
+    Idle,
+    /// It leaves, at once or when what it stays beside has ended.
+    Leaving,
+}
+
+/// Resource usage (`getrusage(2)`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time in user mode.
+    pub user: Duration,
+    /// Time in the kernel.
+    pub system: Duration,
+    /// The largest resident set of one process, in bytes.
+    pub max_rss: u64,
+    /// Page faults without I/O.
+    pub minor_faults: u64,
+    /// Page faults with I/O.
+    pub major_faults: u64,
+    /// Context switches that the process waited for.
+    pub voluntary_switches: u64,
+    /// Context switches that were forced on it.
+    pub involuntary_switches: u64,
+}
+
+impl Usage {
+    /// The usage of two processes together: times add up, the larger resident set counts.
+    #[must_use]
+    pub fn and(self, other: Usage) -> Usage {
+        Usage {
+            user: self.user.saturating_add(other.user),
+            system: self.system.saturating_add(other.system),
+            max_rss: self.max_rss.max(other.max_rss),
+            minor_faults: self.minor_faults.saturating_add(other.minor_faults),
+            major_faults: self.major_faults.saturating_add(other.major_faults),
+            voluntary_switches: self.voluntary_switches.saturating_add(other.voluntary_switches),
+            involuntary_switches: self
+                .involuntary_switches
+                .saturating_add(other.involuntary_switches),
+        }
+    }
+}
+
+/// A descendant by number and name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: Pid,
+    /// Its name, at most 15 bytes (`/proc/PID/comm`).
+    pub name: Vec<u8>,
+}
+
+/// The most processes that one message names; of more, these are the first.
+pub const MAX_NAMED: usize = 1024;
+
+/// The longest name or path in an event; longer ones are cut.
+const MAX_OBJECT: usize = 4096;
+
+mod kind {
+    //! The kinds of frames. Numbers are never reused.
+    pub(super) const SPAWN: u8 = 1;
+    pub(super) const SIGNAL: u8 = 2;
+    pub(super) const STOP: u8 = 3;
+    pub(super) const KILL: u8 = 4;
+    pub(super) const DETACH: u8 = 5;
+    pub(super) const GUARD: u8 = 32;
+    pub(super) const BEAR: u8 = 33;
+    pub(super) const RETIRE: u8 = 34;
+    pub(super) const HELLO: u8 = 64;
+    pub(super) const SPAWNED: u8 = 65;
+    pub(super) const SPAWN_FAILED: u8 = 66;
+    pub(super) const EXITED: u8 = 67;
+    pub(super) const DETACHED: u8 = 68;
+}
+
+/// Holds a frame to the number of descriptors that its message needs.
+fn expect(frame: &Frame<'_>, descriptors: usize) -> Result<(), WireError> {
+    if usize::from(frame.descriptors) == descriptors { Ok(()) } else { Err(WireError::Descriptors) }
+}
+
+impl Order {
+    /// How many descriptors travel with it.
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Order::Guard | Order::Bear(_) => 1,
+            Order::Retire => 0,
+        }
+    }
+
+    /// Appends its frame to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Order::Guard => wire::frame(out, kind::GUARD, 1, |_| ()),
+            Order::Bear(session) => wire::frame(out, kind::BEAR, 1, |out| {
+                out.u8(match session {
+                    Session::Own => 0,
+                    Session::Client => 1,
+                });
+            }),
+            Order::Retire => wire::frame(out, kind::RETIRE, 0, |_| ()),
+        }
+    }
+
+    /// Reads it from a frame.
+    pub fn decode(frame: Frame<'_>) -> Result<Order, WireError> {
+        let order = Reader::whole(frame.payload, |from| match frame.kind {
+            kind::GUARD => Ok(Order::Guard),
+            kind::BEAR => match from.u8()? {
+                0 => Ok(Order::Bear(Session::Own)),
+                1 => Ok(Order::Bear(Session::Client)),
+                _ => Err(WireError::Malformed),
+            },
+            kind::RETIRE => Ok(Order::Retire),
+            other => Err(WireError::UnknownKind(other)),
+        })?;
+        expect(&frame, order.descriptors())?;
+        Ok(order)
+    }
+}
+
+impl<'a> Request<'a> {
+    /// How many descriptors travel with it.
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Request::Spawn(spawn) => spawn.descriptors.passed(),
+            Request::Signal(..) | Request::Stop(..) | Request::Kill(_) | Request::Detach(_) => 0,
+        }
+    }
+
+    /// Appends its frame to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Request::Spawn(spawn) => {
+                wire::frame(out, kind::SPAWN, self.descriptors(), |out| spawn.encode(out));
+            }
+            Request::Signal(id, signal) => wire::frame(out, kind::SIGNAL, 0, |out| {
+                out.u32(id.0);
+                out.u8(*signal);
+            }),
+            Request::Stop(id, reason) => wire::frame(out, kind::STOP, 0, |out| {
+                out.u32(id.0);
+                reason.encode(out);
+            }),
+            Request::Kill(id) => wire::frame(out, kind::KILL, 0, |out| out.u32(id.0)),
+            Request::Detach(id) => wire::frame(out, kind::DETACH, 0, |out| out.u32(id.0)),
+        }
+    }
+
+    /// Reads it from a frame.
+    pub fn decode(frame: Frame<'a>) -> Result<Request<'a>, WireError> {
+        let request = Reader::whole(frame.payload, |from| match frame.kind {
+            kind::SPAWN => Spawn::decode(from).map(Request::Spawn),
+            kind::SIGNAL => {
+                let id = CommandId(from.u32()?);
+                match from.u8()? {
+                    signal @ 1..=64 => Ok(Request::Signal(id, signal)),
+                    _ => Err(WireError::Malformed),
+                }
+            }
+            kind::STOP => Ok(Request::Stop(CommandId(from.u32()?), Reason::decode(from)?)),
+            kind::KILL => Ok(Request::Kill(CommandId(from.u32()?))),
+            kind::DETACH => Ok(Request::Detach(CommandId(from.u32()?))),
+            other => Err(WireError::UnknownKind(other)),
+        })?;
+        expect(&frame, request.descriptors())?;
+        Ok(request)
+    }
+}
+
+impl Event {
+    /// How many descriptors travel with it.
+    pub fn descriptors(&self) -> usize {
+        match self {
+            Event::Hello(_) | Event::Spawned(..) => 1,
+            Event::SpawnFailed(_) | Event::Exited(_) | Event::Detached(_) => 0,
+        }
+    }
+
+    /// Appends its frame to `out`.
+    pub fn encode(&self, out: &mut Vec<u8>) {
+        match self {
+            Event::Hello(pid) => wire::frame(out, kind::HELLO, 1, |out| out.u32(pid.0)),
+            Event::Spawned(id, pid) => wire::frame(out, kind::SPAWNED, 1, |out| {
+                out.u32(id.0);
+                out.u32(pid.0);
+            }),
+            Event::SpawnFailed(failed) => {
+                wire::frame(out, kind::SPAWN_FAILED, 0, |out| failed.encode(out));
+            }
+            Event::Exited(exited) => {
+                wire::frame(out, kind::EXITED, 0, |out| exited.encode(out));
+            }
+            Event::Detached(id) => wire::frame(out, kind::DETACHED, 0, |out| out.u32(id.0)),
+        }
+    }
+
+    /// Reads it from a frame.
+    pub fn decode(frame: Frame<'_>) -> Result<Event, WireError> {
+        let event = Reader::whole(frame.payload, |from| match frame.kind {
+            kind::HELLO => Ok(Event::Hello(Pid::decode(from)?)),
+            kind::SPAWNED => Ok(Event::Spawned(CommandId(from.u32()?), Pid::decode(from)?)),
+            kind::SPAWN_FAILED => SpawnFailed::decode(from).map(Event::SpawnFailed),
+            kind::EXITED => Exited::decode(from).map(Event::Exited),
+            kind::DETACHED => Ok(Event::Detached(CommandId(from.u32()?))),
+            other => Err(WireError::UnknownKind(other)),
+        })?;
+        expect(&frame, event.descriptors())?;
+        Ok(event)
+    }
+}
+
+impl Pid {
+    /// No process has the number 0 or one beyond `i32`: a receiver that passed it to `kill(2)`
+    /// would hit a group, or everything.
+    fn decode(from: &mut Reader<'_>) -> Result<Pid, WireError> {
+        match from.u32()? {
+            pid @ 1..=0x7fff_ffff => Ok(Pid(pid)),
+            _ => Err(WireError::Malformed),
+        }
+    }
+}
+
+impl Reason {
+    fn encode(self, out: &mut Writer<'_>) {
+        let at = REASONS.iter().position(|&reason| reason == self).expect("every reason is listed");
+        out.u8(at as u8);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Reason, WireError> {
+        REASONS.get(usize::from(from.u8()?)).copied().ok_or(WireError::Malformed)
+    }
+}
+
+impl Step {
+    fn encode(self, out: &mut Writer<'_>) {
+        let at = STEPS.iter().position(|&step| step == self).expect("every step is listed");
+        out.u8(at as u8);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Step, WireError> {
+        STEPS.get(usize::from(from.u8()?)).copied().ok_or(WireError::Malformed)
+    }
+}
+
+impl SpawnFailed {
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u32(self.id.0);
+        self.step.encode(out);
+        out.u32(self.errno);
+        out.bytes(&self.object[..self.object.len().min(MAX_OBJECT)]);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<SpawnFailed, WireError> {
+        Ok(SpawnFailed {
+            id: CommandId(from.u32()?),
+            step: Step::decode(from)?,
+            errno: from.u32()?,
+            object: from.bytes()?.to_vec(),
+        })
+    }
+}
+
+impl Exited {
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u32(self.id.0);
+        out.u32(self.pid.0);
+        let status = match self.end {
+            End::Status(status) => Some(status),
+            End::Unkillable => None,
+        };
+        out.option(status, Writer::i32);
+        self.reason.encode(out);
+        out.duration(self.wall);
+        self.usage.encode(out);
+        encode_processes(&self.leftovers, out);
+        encode_processes(&self.survivors, out);
+        out.u8(match self.fate {
+            Fate::Idle => 0,
+            Fate::Leaving => 1,
+        });
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Exited, WireError> {
+        Ok(Exited {
+            id: CommandId(from.u32()?),
+            pid: Pid::decode(from)?,
+            end: from.option(Reader::i32)?.map_or(End::Unkillable, End::Status),
+            reason: Reason::decode(from)?,
+            wall: from.duration()?,
+            usage: Usage::decode(from)?,
+            leftovers: decode_processes(from)?,
+            survivors: decode_processes(from)?,
+            fate: match from.u8()? {
+                0 => Fate::Idle,
+                1 => Fate::Leaving,
+                _ => return Err(WireError::Malformed),
+            },
+        })
+    }
+}
+
+impl Usage {
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.duration(self.user);
+        out.duration(self.system);
+        out.u64(self.max_rss);
+        out.u64(self.minor_faults);
+        out.u64(self.major_faults);
+        out.u64(self.voluntary_switches);
+        out.u64(self.involuntary_switches);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Usage, WireError> {
+        Ok(Usage {
+            user: from.duration()?,
+            system: from.duration()?,
+            max_rss: from.u64()?,
+            minor_faults: from.u64()?,
+            major_faults: from.u64()?,
+            voluntary_switches: from.u64()?,
+            involuntary_switches: from.u64()?,
+        })
+    }
+}
+
+fn encode_processes(processes: &[Process], out: &mut Writer<'_>) {
+    out.block(|out| {
+        for process in processes.iter().take(MAX_NAMED) {
+            out.u32(process.pid.0);
+            out.bytes(&process.name[..process.name.len().min(64)]);
+        }
+    });
+}
+
+fn decode_processes(from: &mut Reader<'_>) -> Result<Vec<Process>, WireError> {
+    Reader::whole(from.bytes()?, |from| {
+        let mut processes = Vec::new();
+        while !from.is_empty() {
+            processes.push(Process { pid: Pid::decode(from)?, name: from.bytes()?.to_vec() });
+        }
+        Ok(processes)
+    })
+}

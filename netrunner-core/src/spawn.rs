@@ -1,0 +1,479 @@
+//! What a request to start a command holds, laid out so that the shepherd can use it in place.
+//!
+//! Strings travel with their NUL: the shepherd points argv and envp into the received frame and
+//! copies nothing. Lists are checked as a whole when the frame is decoded, so iterating can't fail.
+
+use alloc::vec::Vec;
+use core::ffi::CStr;
+use core::time::Duration;
+
+use crate::message::CommandId;
+use crate::wire::{Reader, WireError, Writer};
+
+/// A request to start one command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Spawn<'a> {
+    /// The client's name for the command, in every later message about it.
+    pub id: CommandId,
+    /// Whether the client wants to hear of the start.
+    pub notify: Notify,
+    /// How and when it is to be stopped.
+    pub terms: Terms,
+    /// The program; without a slash it is looked up in the command's own `PATH`.
+    pub program: &'a CStr,
+    /// The directory to change to; relative to [`Place::Directory`] if that is given.
+    pub directory: Option<&'a CStr>,
+    /// `argv`, the name that the program sees first.
+    pub arguments: Strings<'a>,
+    /// The whole environment, as `KEY=value`.
+    pub environment: Strings<'a>,
+    /// Which descriptors the command gets.
+    pub descriptors: Placements<'a>,
+    /// What the child does to itself before it executes the program, in this order.
+    pub setup: Setups<'a>,
+}
+
+/// Which messages the client wants about a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Notify {
+    /// `Spawned` once the program is executed, then the end.
+    Start,
+    /// Only the end (or the failure to start).
+    End,
+}
+
+/// The times and the manner of a command's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terms {
+    /// From the spawn until the stop ladder begins.
+    pub timeout: Option<Duration>,
+    /// From the stop signal until `SIGKILL`.
+    pub grace: Duration,
+    /// The number of the stop signal, 1 to 64.
+    pub stop_signal: u8,
+    /// What is done with what still lives when the child has ended.
+    pub leftovers: Leftovers,
+}
+
+/// What is done with descendants that outlive the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Leftovers {
+    /// They are stopped.
+    Stop,
+    /// The command lasts until they have ended.
+    Wait,
+    /// They stay, and the shepherd stays as their reaper.
+    Keep,
+}
+
+/// One descriptor of the command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Placement {
+    /// What it becomes.
+    pub place: Place,
+    /// Where it comes from.
+    pub source: Source,
+}
+
+/// What a descriptor becomes in the child.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// The directory that the child starts from; not open in the program.
+    Directory,
+    /// This descriptor number.
+    Number(u32),
+}
+
+/// Where a descriptor comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// The next descriptor that came with the frame.
+    Passed,
+    /// `/dev/null`.
+    Null,
+    /// Nowhere: the number is closed in the child.
+    Closed,
+}
+
+/// One thing that the child does to itself before it executes the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setup<'a> {
+    /// `umask(2)`.
+    Umask(u32),
+    /// `nice(2)`: relative to the guardian's niceness.
+    Nice(i32),
+    /// `setrlimit(2)`.
+    Limit {
+        /// `RLIMIT_…`.
+        resource: u32,
+        /// The soft limit.
+        soft: u64,
+        /// The hard limit.
+        hard: u64,
+    },
+    /// `setgroups(2)`.
+    Groups(Groups<'a>),
+    /// `setgid(2)`: real, effective and saved.
+    Gid(u32),
+    /// `setuid(2)`: real, effective and saved.
+    Uid(u32),
+    /// `PR_SET_NO_NEW_PRIVS`.
+    NoNewPrivileges,
+}
+
+/// A list of NUL-terminated strings in one block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strings<'a> {
+    block: &'a [u8],
+    count: u32,
+}
+
+impl<'a> Strings<'a> {
+    /// No strings.
+    pub const EMPTY: Strings<'static> = Strings { block: &[], count: 0 };
+
+    /// How many strings there are.
+    pub fn len(&self) -> usize {
+        self.count as usize
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
+    /// The strings one by one.
+    pub fn iter(&self) -> impl Iterator<Item = &'a CStr> + use<'a> {
+        let mut rest = self.block;
+        core::iter::from_fn(move || {
+            let string = CStr::from_bytes_until_nul(rest).ok()?;
+            rest = &rest[string.to_bytes_with_nul().len()..];
+            Some(string)
+        })
+    }
+
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.u32(self.count);
+        out.bytes(self.block);
+    }
+
+    fn decode(from: &mut Reader<'a>) -> Result<Strings<'a>, WireError> {
+        let count = from.u32()?;
+        let block = from.bytes()?;
+        let nuls = block.iter().filter(|&&byte| byte == 0).count();
+        let whole = block.last().is_none_or(|&last| last == 0);
+        if whole && nuls == count as usize {
+            Ok(Strings { block, count })
+        } else {
+            Err(WireError::Malformed)
+        }
+    }
+}
+
+/// Builds [`Strings`] one by one.
+#[derive(Clone, Debug, Default)]
+pub struct StringsBuf {
+    block: Vec<u8>,
+    count: u32,
+}
+
+impl StringsBuf {
+    /// An empty list.
+    pub fn new() -> StringsBuf {
+        StringsBuf::default()
+    }
+
+    /// Appends a string made of `parts`, which must hold no NUL (the caller has checked, and told
+    /// its user).
+    pub fn push(&mut self, parts: &[&[u8]]) {
+        for part in parts {
+            debug_assert!(!part.contains(&0));
+            self.block.extend_from_slice(part);
+        }
+        self.block.push(0);
+        self.count += 1;
+    }
+
+    /// Forgets the strings and keeps the memory.
+    pub fn clear(&mut self) {
+        self.block.clear();
+        self.count = 0;
+    }
+
+    /// How many bytes the strings take, their NULs included.
+    pub fn bytes(&self) -> usize {
+        self.block.len()
+    }
+
+    /// The list as it is sent.
+    pub fn as_strings(&self) -> Strings<'_> {
+        Strings { block: &self.block, count: self.count }
+    }
+}
+
+/// The command's descriptors.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Placements<'a> {
+    /// As the client has them.
+    Listed(&'a [Placement]),
+    /// As they were received.
+    Received(Encoded<'a>),
+}
+
+/// What the child does to itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Setups<'a> {
+    /// As the client has it.
+    Listed(&'a [Setup<'a>]),
+    /// As it was received.
+    Received(Encoded<'a>),
+}
+
+/// A list in the bytes of a frame, checked when it was decoded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Encoded<'a> {
+    block: &'a [u8],
+    count: usize,
+}
+
+impl<'a> Encoded<'a> {
+    fn decode<T>(
+        from: &mut Reader<'a>,
+        item: impl Fn(&mut Reader<'a>) -> Result<T, WireError>,
+    ) -> Result<Encoded<'a>, WireError> {
+        let block = from.bytes()?;
+        let mut count = 0;
+        Reader::whole(block, |reader| {
+            while !reader.is_empty() {
+                item(reader)?;
+                count += 1;
+            }
+            Ok(())
+        })?;
+        Ok(Encoded { block, count })
+    }
+
+    fn iter<T>(
+        self,
+        item: impl Fn(&mut Reader<'a>) -> Result<T, WireError>,
+    ) -> impl Iterator<Item = T> {
+        let mut rest = Reader::over(self.block);
+        core::iter::from_fn(move || if rest.is_empty() { None } else { item(&mut rest).ok() })
+    }
+}
+
+impl<'a> Placements<'a> {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        match self {
+            Placements::Listed(list) => list.len(),
+            Placements::Received(list) => list.count,
+        }
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// How many descriptors come with the frame.
+    pub fn passed(&self) -> usize {
+        self.iter().filter(|placement| placement.source == Source::Passed).count()
+    }
+
+    /// One by one.
+    pub fn iter(&self) -> impl Iterator<Item = Placement> + use<'a> {
+        let (listed, received) = match *self {
+            Placements::Listed(list) => (list, None),
+            Placements::Received(list) => (&[][..], Some(list)),
+        };
+        let received = received.map(|list| list.iter(Placement::decode)).into_iter().flatten();
+        listed.iter().copied().chain(received)
+    }
+}
+
+impl<'a> Setups<'a> {
+    /// One by one.
+    pub fn iter(&self) -> impl Iterator<Item = Setup<'a>> + use<'a> {
+        let (listed, received) = match *self {
+            Setups::Listed(list) => (list, None),
+            Setups::Received(list) => (&[][..], Some(list)),
+        };
+        let received = received.map(|list| list.iter(Setup::decode)).into_iter().flatten();
+        listed.iter().copied().chain(received)
+    }
+}
+
+impl Placement {
+    fn encode(self, out: &mut Writer<'_>) {
+        match self.place {
+            Place::Directory => out.u8(0),
+            Place::Number(number) => {
+                out.u8(1);
+                out.u32(number);
+            }
+        }
+        out.u8(match self.source {
+            Source::Passed => 0,
+            Source::Null => 1,
+            Source::Closed => 2,
+        });
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Placement, WireError> {
+        let place = match from.u8()? {
+            0 => Place::Directory,
+            1 => Place::Number(from.u32()?),
+            _ => return Err(WireError::Malformed),
+        };
+        let source = match from.u8()? {
+            0 => Source::Passed,
+            1 => Source::Null,
+            2 => Source::Closed,
+            _ => return Err(WireError::Malformed),
+        };
+        Ok(Placement { place, source })
+    }
+}
+
+/// A list of group numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Groups<'a> {
+    /// As the client has it.
+    Listed(&'a [u32]),
+    /// As it was received: little endian, four bytes each.
+    Received(&'a [u8]),
+}
+
+impl<'a> Groups<'a> {
+    /// One by one.
+    pub fn iter(&self) -> impl Iterator<Item = u32> + use<'a> {
+        let (listed, received) = match *self {
+            Groups::Listed(list) => (list, &[][..]),
+            Groups::Received(block) => (&[][..], block),
+        };
+        let received = received
+            .chunks_exact(4)
+            .map(|four| u32::from_le_bytes([four[0], four[1], four[2], four[3]]));
+        listed.iter().copied().chain(received)
+    }
+}
+
+impl<'a> Setup<'a> {
+    fn encode(&self, out: &mut Writer<'_>) {
+        match *self {
+            Setup::Umask(mask) => {
+                out.u8(0);
+                out.u32(mask);
+            }
+            Setup::Nice(by) => {
+                out.u8(1);
+                out.i32(by);
+            }
+            Setup::Limit { resource, soft, hard } => {
+                out.u8(2);
+                out.u32(resource);
+                out.u64(soft);
+                out.u64(hard);
+            }
+            Setup::Groups(groups) => {
+                out.u8(3);
+                out.u32(u32::try_from(groups.iter().count()).expect("fewer groups than 4 GiB"));
+                groups.iter().for_each(|group| out.u32(group));
+            }
+            Setup::Gid(gid) => {
+                out.u8(4);
+                out.u32(gid);
+            }
+            Setup::Uid(uid) => {
+                out.u8(5);
+                out.u32(uid);
+            }
+            Setup::NoNewPrivileges => out.u8(6),
+        }
+    }
+
+    fn decode(from: &mut Reader<'a>) -> Result<Setup<'a>, WireError> {
+        Ok(match from.u8()? {
+            0 => Setup::Umask(from.u32()?),
+            1 => Setup::Nice(from.i32()?),
+            2 => Setup::Limit { resource: from.u32()?, soft: from.u64()?, hard: from.u64()? },
+            3 => {
+                let length = (from.u32()? as usize).checked_mul(4).ok_or(WireError::Malformed)?;
+                Setup::Groups(Groups::Received(from.take(length)?))
+            }
+            4 => Setup::Gid(from.u32()?),
+            5 => Setup::Uid(from.u32()?),
+            6 => Setup::NoNewPrivileges,
+            _ => return Err(WireError::Malformed),
+        })
+    }
+}
+
+impl Terms {
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.option(self.timeout, Writer::duration);
+        out.duration(self.grace);
+        out.u8(self.stop_signal);
+        out.u8(match self.leftovers {
+            Leftovers::Stop => 0,
+            Leftovers::Wait => 1,
+            Leftovers::Keep => 2,
+        });
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Terms, WireError> {
+        let timeout = from.option(Reader::duration)?;
+        let grace = from.duration()?;
+        let stop_signal = from.u8()?;
+        if !(1..=64).contains(&stop_signal) {
+            return Err(WireError::Malformed);
+        }
+        let leftovers = match from.u8()? {
+            0 => Leftovers::Stop,
+            1 => Leftovers::Wait,
+            2 => Leftovers::Keep,
+            _ => return Err(WireError::Malformed),
+        };
+        Ok(Terms { timeout, grace, stop_signal, leftovers })
+    }
+}
+
+impl<'a> Spawn<'a> {
+    pub(crate) fn encode(&self, out: &mut Writer<'_>) {
+        out.u32(self.id.0);
+        out.u8(match self.notify {
+            Notify::Start => 0,
+            Notify::End => 1,
+        });
+        self.terms.encode(out);
+        out.bytes(self.program.to_bytes_with_nul());
+        out.option(self.directory, |out, directory| out.bytes(directory.to_bytes_with_nul()));
+        self.arguments.encode(out);
+        self.environment.encode(out);
+        out.block(|out| self.descriptors.iter().for_each(|placement| placement.encode(out)));
+        out.block(|out| self.setup.iter().for_each(|setup| setup.encode(out)));
+    }
+
+    pub(crate) fn decode(from: &mut Reader<'a>) -> Result<Spawn<'a>, WireError> {
+        let spawn = Spawn {
+            id: CommandId(from.u32()?),
+            notify: match from.u8()? {
+                0 => Notify::Start,
+                1 => Notify::End,
+                _ => return Err(WireError::Malformed),
+            },
+            terms: Terms::decode(from)?,
+            program: from.string()?,
+            directory: from.option(Reader::string)?,
+            arguments: Strings::decode(from)?,
+            environment: Strings::decode(from)?,
+            descriptors: Placements::Received(Encoded::decode(from, Placement::decode)?),
+            setup: Setups::Received(Encoded::decode(from, Setup::decode)?),
+        };
+        if spawn.program.is_empty() || spawn.arguments.is_empty() {
+            return Err(WireError::Malformed);
+        }
+        Ok(spawn)
+    }
+}
