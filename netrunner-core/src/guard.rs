@@ -1,1 +1,130 @@
-//! To come.
+//! The guardian's judgement: which shepherd it must end, and when it may go itself.
+//!
+//! A shepherd normally sees for itself that its client is gone, and ends its command within grace.
+//! The guardian is there for the one that can't: stopped, wedged or killed.
+
+use core::time::Duration;
+
+use crate::Time;
+use crate::supervise::Standing;
+
+/// How long after its grace a shepherd may still be at work once the client is gone.
+pub const ALLOWANCE: Duration = Duration::from_secs(1);
+
+/// What the guardian knows of its client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Guardian {
+    client: Client,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    Here,
+    /// It let go of the lane on purpose; its commands run on.
+    Retired,
+    Gone {
+        since: Time,
+    },
+}
+
+/// What is to be done about one shepherd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// Nothing, for all that is known now.
+    Leave,
+    /// Judge again at this time.
+    WaitUntil(Time),
+    /// Kill it; its tree falls to the guardian.
+    Kill,
+}
+
+impl Default for Guardian {
+    fn default() -> Self {
+        Guardian::new()
+    }
+}
+
+impl Guardian {
+    /// A guardian whose client is there.
+    pub fn new() -> Guardian {
+        Guardian { client: Client::Here }
+    }
+
+    /// The client said that it lets go of the lane.
+    pub fn handle_retire(&mut self) {
+        match self.client {
+            Client::Here => self.client = Client::Retired,
+            Client::Retired | Client::Gone { .. } => {}
+        }
+    }
+
+    /// The lane is closed. Without a word before, the client has ended or executed another program.
+    pub fn handle_lane_closed(&mut self, now: Time) {
+        match self.client {
+            Client::Here => self.client = Client::Gone { since: now },
+            Client::Retired | Client::Gone { .. } => {}
+        }
+    }
+
+    /// The client has ended.
+    pub fn handle_client_gone(&mut self, now: Time) {
+        match self.client {
+            Client::Here | Client::Retired => self.client = Client::Gone { since: now },
+            Client::Gone { .. } => {}
+        }
+    }
+
+    /// What is to be done about a shepherd of this standing.
+    pub fn judge(&self, now: Time, standing: Standing) -> Verdict {
+        let Client::Gone { since } = self.client else { return Verdict::Leave };
+        let at = match standing {
+            Standing::Kept => return Verdict::Leave,
+            Standing::Idle => since.after(ALLOWANCE),
+            Standing::Busy(grace) => since.after(grace).after(ALLOWANCE),
+        };
+        if at <= now { Verdict::Kill } else { Verdict::WaitUntil(at) }
+    }
+
+    /// Whether the guardian may go: nobody can ask it for a shepherd, and it watches over nothing.
+    pub fn may_quit(&self, children: bool) -> bool {
+        self.client != Client::Here && !children
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Time = Time::from_nanos(1_000);
+    const GRACE: Duration = Duration::from_secs(5);
+
+    #[test]
+    fn nothing_is_killed_while_the_client_lives() {
+        let mut guardian = Guardian::new();
+        assert_eq!(guardian.judge(NOW, Standing::Busy(GRACE)), Verdict::Leave);
+        guardian.handle_retire();
+        guardian.handle_lane_closed(NOW);
+        assert_eq!(guardian.judge(NOW.after(GRACE * 9), Standing::Busy(GRACE)), Verdict::Leave);
+        assert!(!guardian.may_quit(true));
+        assert!(guardian.may_quit(false));
+    }
+
+    #[test]
+    fn a_late_shepherd_is_killed_and_a_kept_one_is_not() {
+        let mut guardian = Guardian::new();
+        guardian.handle_lane_closed(NOW);
+        let due = NOW.after(GRACE).after(ALLOWANCE);
+        assert_eq!(guardian.judge(NOW, Standing::Busy(GRACE)), Verdict::WaitUntil(due));
+        assert_eq!(guardian.judge(due, Standing::Busy(GRACE)), Verdict::Kill);
+        assert_eq!(guardian.judge(NOW.after(ALLOWANCE), Standing::Idle), Verdict::Kill);
+        assert_eq!(guardian.judge(due, Standing::Kept), Verdict::Leave);
+    }
+
+    #[test]
+    fn a_retired_client_that_ends_is_gone() {
+        let mut guardian = Guardian::new();
+        guardian.handle_retire();
+        guardian.handle_client_gone(NOW);
+        assert_eq!(guardian.judge(NOW.after(ALLOWANCE), Standing::Idle), Verdict::Kill);
+    }
+}

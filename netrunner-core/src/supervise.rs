@@ -1,1 +1,394 @@
-//! To come.
+//! The shepherd's half: what it does next with its command.
+//!
+//! The shell (the shepherd's event loop) tells a [`Supervisor`] what happened, performs the
+//! [`Action`]s that it asks for in order, and calls [`Supervisor::handle_timeout`] no later than
+//! [`Supervisor::deadline`]. The machine never learns process numbers: it knows whether the child
+//! lives, whether anything else lives, and what time it is.
+//!
+//! The ladder of a command, every rung reached by the shepherd's own clock:
+//!
+//! ```text
+//!           child ends, others live           20 ms over
+//!   Calm ───────────────────────▶ Settling ───────────────┐
+//!    │ stop, timeout, client gone                         ▼
+//!    ├──────────────────────────────────────────────▶  Asked  stop signal + CONT to the tree
+//!    │ kill                                               │ grace over, or kill
+//!    └───────────────────────────────────────────────▶ Killing  sweep after sweep until nothing
+//!                                                             lives, or the client is told what does
+//! ```
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use crate::Time;
+use crate::message::{CommandId, Fate, Reason};
+use crate::spawn::{Leftovers, Terms};
+
+/// How long what outlives the child may take to end by itself before it counts as left over: a
+/// nested NetRunner's guardian does, and so does the tail of a shell pipeline.
+pub const SETTLING: Duration = Duration::from_millis(20);
+
+/// How long sweeps go on before the client is told what they could not kill. A process that frees
+/// many gigabytes takes seconds to die, so this is not about being quick: the killing is, and goes
+/// on after the word.
+pub const SWEEPING: Duration = Duration::from_secs(10);
+
+/// The pause after the first sweep; it doubles up to [`SWEEP_PAUSE_MAX`].
+const SWEEP_PAUSE: Duration = Duration::from_millis(1);
+
+/// The longest pause between sweeps that the client still waits for.
+const SWEEP_PAUSE_MAX: Duration = Duration::from_millis(20);
+
+/// The pause between sweeps once the client has been told.
+const SWEEP_PAUSE_LATE: Duration = Duration::from_secs(1);
+
+/// `SIGKILL` and `SIGCONT`, which have the same numbers on every system that NetRunner runs on.
+const SIGKILL: u8 = 9;
+const SIGCONT: u8 = if cfg!(target_os = "linux") { 18 } else { 19 };
+
+/// What the machine asks its shell to do, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Send a signal to the child's group.
+    SignalGroup(u8),
+    /// Send a signal to the group and to every descendant outside it.
+    SignalTree(u8),
+    /// One pass of `SIGKILL` over everything that lives.
+    Sweep,
+    /// Write down what lives beside the child, for the report.
+    NoteLeftovers,
+    /// Reap the child if it has ended and send `Exited`.
+    Report(Reason, Fate),
+    /// Send `Detached`.
+    Detached(CommandId),
+    /// Close the lane and listen for the client no more.
+    LetGo,
+    /// End the process.
+    Quit,
+}
+
+/// What the guardian must know of a shepherd, should the client go.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// It has no command, and must go with the client.
+    Idle,
+    /// It must be done this long after the client has gone.
+    Busy(Duration),
+    /// It stays beside what was kept on purpose.
+    Kept,
+}
+
+/// The request came out of turn; the peer is broken or hostile.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OutOfTurn;
+
+/// The state of one shepherd.
+#[derive(Clone, Debug)]
+pub struct Supervisor {
+    phase: Phase,
+    client: Client,
+    actions: VecDeque<Action>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Client {
+    Here,
+    Gone,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Phase {
+    /// Ready for a command.
+    Idle,
+    /// A command, or something of it, lives.
+    Busy(Command),
+    /// Something is kept on purpose; the shepherd only reaps.
+    Staying,
+    /// Nothing is left to do.
+    Over,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+struct Command {
+    id: CommandId,
+    terms: Terms,
+    timeout_at: Option<Time>,
+    child: Child,
+    reason: Option<Reason>,
+    ladder: Ladder,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Child {
+    Lives,
+    Ended,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ladder {
+    Calm,
+    Settling { until: Time },
+    Asked { kill_at: Time },
+    Killing { again_at: Time, pause: Duration, tell_at: Option<Time> },
+}
+
+impl Default for Supervisor {
+    fn default() -> Self {
+        Supervisor::new()
+    }
+}
+
+impl Supervisor {
+    /// A shepherd without a command, with its client there.
+    pub fn new() -> Supervisor {
+        Supervisor { phase: Phase::Idle, client: Client::Here, actions: VecDeque::new() }
+    }
+
+    /// The next thing to do.
+    pub fn poll_action(&mut self) -> Option<Action> {
+        self.actions.pop_front()
+    }
+
+    /// When [`Supervisor::handle_timeout`] is due; never while there is nothing to wait for.
+    pub fn deadline(&self) -> Option<Time> {
+        match &self.phase {
+            Phase::Idle | Phase::Staying | Phase::Over => None,
+            Phase::Busy(command) => match command.ladder {
+                Ladder::Calm => command.timeout_at,
+                Ladder::Settling { until } => Some(until),
+                Ladder::Asked { kill_at } => Some(kill_at),
+                Ladder::Killing { again_at, tell_at, .. } => {
+                    Some(tell_at.map_or(again_at, |tell_at| tell_at.min(again_at)))
+                }
+            },
+        }
+    }
+
+    /// What the guardian is to know.
+    pub fn standing(&self) -> Standing {
+        match &self.phase {
+            Phase::Idle | Phase::Over => Standing::Idle,
+            Phase::Busy(command) => Standing::Busy(command.terms.grace),
+            Phase::Staying => Standing::Kept,
+        }
+    }
+
+    /// Whether the client is still listened to.
+    pub fn client_is_here(&self) -> bool {
+        self.client == Client::Here
+    }
+
+    /// A request to spawn arrived. `Err` means that a command is still there.
+    pub fn handle_spawn(&mut self) -> Result<(), OutOfTurn> {
+        match self.phase {
+            Phase::Idle => Ok(()),
+            Phase::Busy(_) | Phase::Staying | Phase::Over => Err(OutOfTurn),
+        }
+    }
+
+    /// The shell has started the command of the last [`Supervisor::handle_spawn`].
+    pub fn handle_started(&mut self, now: Time, id: CommandId, terms: Terms) {
+        assert_eq!(self.phase, Phase::Idle, "a command was started beside another");
+        let mut command = Command {
+            id,
+            terms,
+            timeout_at: terms.timeout.map(|timeout| now.after(timeout)),
+            child: Child::Lives,
+            reason: None,
+            ladder: Ladder::Calm,
+        };
+        // The client went while the child was being made: what it left in the lane was read first.
+        if self.client == Client::Gone {
+            command.ask(now, Reason::Stopped, &mut self.actions);
+        }
+        self.phase = Phase::Busy(command);
+    }
+
+    /// The client wants the child's group to get a signal.
+    pub fn handle_signal(&mut self, id: CommandId, signal: u8) {
+        if self.command(id).is_some_and(|command| command.child == Child::Lives) {
+            self.actions.push_back(Action::SignalGroup(signal));
+        }
+    }
+
+    /// The client wants the command stopped, for this reason.
+    pub fn handle_stop(&mut self, now: Time, id: CommandId, reason: Reason) {
+        if self.command(id).is_some() {
+            self.ask(now, reason);
+        }
+    }
+
+    /// The client wants the command killed.
+    pub fn handle_kill(&mut self, now: Time, id: CommandId) {
+        if self.command(id).is_some() {
+            self.kill(now, Reason::Killed);
+        }
+    }
+
+    /// The client wants the command to live on without it.
+    pub fn handle_detach(&mut self, id: CommandId) {
+        if self.command(id).is_some() {
+            self.actions.extend([Action::Detached(id), Action::LetGo]);
+            self.phase = Phase::Staying;
+            self.client = Client::Gone;
+        }
+    }
+
+    /// The lane is closed, or the client has ended, or it spoke nonsense.
+    pub fn handle_client_gone(&mut self, now: Time) {
+        if self.client == Client::Gone {
+            return;
+        }
+        self.client = Client::Gone;
+        self.actions.push_back(Action::LetGo);
+        match self.phase {
+            Phase::Idle => self.quit(),
+            Phase::Busy(_) => self.ask(now, Reason::Stopped),
+            Phase::Staying | Phase::Over => {}
+        }
+    }
+
+    /// The child has ended and is not reaped; something else lives.
+    ///
+    /// Where nothing else lives, [`Supervisor::handle_empty`] says so instead.
+    pub fn handle_child_ended(&mut self, now: Time) {
+        let Phase::Busy(command) = &mut self.phase else { return };
+        command.child = Child::Ended;
+        match (command.ladder, command.terms.leftovers) {
+            (Ladder::Calm, Leftovers::Stop | Leftovers::Keep) => {
+                command.reason.get_or_insert(Reason::Exited);
+                command.ladder = Ladder::Settling { until: now.after(SETTLING) };
+            }
+            (Ladder::Calm, Leftovers::Wait)
+            | (Ladder::Settling { .. } | Ladder::Asked { .. } | Ladder::Killing { .. }, _) => {}
+        }
+    }
+
+    /// Nothing lives any more; at most the child is left to be reaped.
+    pub fn handle_empty(&mut self) {
+        match &mut self.phase {
+            Phase::Busy(command) => {
+                let reason = command.reason.unwrap_or(Reason::Exited);
+                match self.client {
+                    Client::Here => {
+                        self.actions.push_back(Action::Report(reason, Fate::Idle));
+                        self.phase = Phase::Idle;
+                    }
+                    Client::Gone => self.quit(),
+                }
+            }
+            Phase::Staying => self.quit(),
+            Phase::Idle | Phase::Over => {}
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Time) {
+        let Phase::Busy(command) = &mut self.phase else { return };
+        match command.ladder {
+            Ladder::Calm => {
+                if command.timeout_at.is_some_and(|at| at <= now) {
+                    self.ask(now, Reason::Timeout);
+                }
+            }
+            Ladder::Settling { until } if until <= now => match command.terms.leftovers {
+                Leftovers::Keep => {
+                    let reason = command.reason.unwrap_or(Reason::Exited);
+                    self.actions.push_back(Action::NoteLeftovers);
+                    self.actions.push_back(Action::Report(reason, Fate::Leaving));
+                    self.actions.push_back(Action::LetGo);
+                    self.client = Client::Gone;
+                    self.phase = Phase::Staying;
+                }
+                Leftovers::Stop | Leftovers::Wait => {
+                    self.actions.push_back(Action::NoteLeftovers);
+                    self.ask(now, Reason::Exited);
+                }
+            },
+            Ladder::Asked { kill_at } if kill_at <= now => self.kill(now, Reason::Stopped),
+            Ladder::Killing { again_at, pause, tell_at } => {
+                if tell_at.is_some_and(|at| at <= now) {
+                    self.tell(now);
+                } else if again_at <= now {
+                    let longest = tell_at.map_or(SWEEP_PAUSE_LATE, |_| SWEEP_PAUSE_MAX);
+                    let pause = (pause * 2).min(longest);
+                    command.ladder = Ladder::Killing { again_at: now.after(pause), pause, tell_at };
+                    self.actions.push_back(Action::Sweep);
+                }
+            }
+            Ladder::Settling { .. } | Ladder::Asked { .. } => {}
+        }
+    }
+
+    fn command(&mut self, id: CommandId) -> Option<&mut Command> {
+        match &mut self.phase {
+            Phase::Busy(command) if command.id == id => Some(command),
+            Phase::Busy(_) | Phase::Idle | Phase::Staying | Phase::Over => None,
+        }
+    }
+
+    fn ask(&mut self, now: Time, reason: Reason) {
+        let Phase::Busy(command) = &mut self.phase else { return };
+        command.ask(now, reason, &mut self.actions);
+    }
+
+    fn kill(&mut self, now: Time, reason: Reason) {
+        let Phase::Busy(command) = &mut self.phase else { return };
+        command.kill(now, reason, &mut self.actions);
+    }
+
+    /// Sweeping has taken too long: the client hears of it, and the sweeping goes on.
+    fn tell(&mut self, now: Time) {
+        let Phase::Busy(command) = &mut self.phase else { return };
+        let pause = SWEEP_PAUSE_LATE;
+        command.ladder = Ladder::Killing { again_at: now.after(pause), pause, tell_at: None };
+        if self.client == Client::Here {
+            let reason = command.reason.unwrap_or(Reason::Exited);
+            self.actions.extend([Action::Report(reason, Fate::Leaving), Action::LetGo]);
+            self.client = Client::Gone;
+        }
+    }
+
+    fn quit(&mut self) {
+        self.phase = Phase::Over;
+        self.actions.push_back(Action::Quit);
+    }
+}
+
+impl Command {
+    /// Begins the stop ladder, unless it has begun.
+    fn ask(&mut self, now: Time, reason: Reason, actions: &mut VecDeque<Action>) {
+        match self.ladder {
+            Ladder::Calm | Ladder::Settling { .. } => {}
+            Ladder::Asked { .. } | Ladder::Killing { .. } => return,
+        }
+        self.reason.get_or_insert(reason);
+        if self.terms.stop_signal == SIGKILL {
+            return self.kill(now, reason, actions);
+        }
+        actions.push_back(Action::SignalTree(self.terms.stop_signal));
+        // A stopped process acts on the signal when it goes on.
+        actions.push_back(Action::SignalTree(SIGCONT));
+        self.ladder = Ladder::Asked { kill_at: now.after(self.terms.grace) };
+    }
+
+    /// Begins to sweep, unless that has begun.
+    fn kill(&mut self, now: Time, reason: Reason, actions: &mut VecDeque<Action>) {
+        match self.ladder {
+            Ladder::Calm | Ladder::Settling { .. } => {}
+            Ladder::Asked { .. } => {
+                if self.child == Child::Ended && self.reason != Some(Reason::Exited) {
+                    actions.push_back(Action::NoteLeftovers);
+                }
+            }
+            Ladder::Killing { .. } => return,
+        }
+        self.reason.get_or_insert(reason);
+        actions.push_back(Action::Sweep);
+        self.ladder = Ladder::Killing {
+            again_at: now.after(SWEEP_PAUSE),
+            pause: SWEEP_PAUSE,
+            tell_at: Some(now.after(SWEEPING)),
+        };
+    }
+}

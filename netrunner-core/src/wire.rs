@@ -126,7 +126,7 @@ impl Inbox {
     }
 
     /// The next whole frame, if it is there.
-    pub fn next(&mut self) -> Result<Option<Frame<'_>>, WireError> {
+    pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, WireError> {
         let waiting = &self.buffer[self.start..self.end];
         let Some(header) = waiting.first_chunk::<HEADER>() else {
             // The version is judged as soon as it can be: a peer of another version may use
