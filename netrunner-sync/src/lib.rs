@@ -1,1 +1,109 @@
-//! NetRunner.
+//! Safe process execution for synchronous programs: nothing that a command starts outlives its
+//! owner.
+//!
+//! `netrunner-sync` has the shape of [`std::process`]: change the `use` line, and programs go on as
+//! before, except that no zombie, no orphan and no descriptor is left behind, even when the program
+//! that asked is killed in the middle of a spawn. Then there is more to discover: timeouts, input
+//! that cannot deadlock, a report of what ran and what it left.
+//!
+//! ```
+//! use std::time::Duration;
+//! use netrunner_sync::Command;
+//!
+//! let output = Command::new("sh")
+//!     .args(["-c", "read line; echo got $line; sleep 300 &"])
+//!     .input("a line\n")
+//!     .timeout(Duration::from_secs(10))
+//!     .run()?;
+//! assert_eq!(output.stdout, b"got a line\n");
+//! assert_eq!(output.report.leftovers[0].name, "sleep"); // it was stopped
+//! # Ok::<(), netrunner_sync::Error>(())
+//! ```
+//!
+//! # Guarantees
+//!
+//! - **P1, client death**: the program that uses this crate dies in any way, at any moment: its
+//!   commands and all their descendants are gone within their grace and 2 seconds.
+//! - **P2, handle drop**: dropping a [`Child`] never blocks and never fails, and all of it is
+//!   stopped and reaped. [`Child::detach`] is the way out.
+//! - **P3, shepherd death**: when the small process beside a command is killed, the command dies
+//!   with it, and the client gets an error, never a made-up status and never a hang.
+//! - **P4, whole tree**: stop and kill reach every descendant, also after `setsid`, a double fork or
+//!   an ignored SIGTERM. When [`Child::wait`] returns, nothing is left, unless that was asked for
+//!   ([`Leftovers::Keep`]) or an error says what could not be ended.
+//! - **P5, no zombies, no wrong kills**: every descendant is reaped, and no signal is ever sent to a
+//!   number that may belong to another process by now.
+//! - **P6, nothing leaks**: a command gets no descriptor that was not passed on purpose, and none
+//!   stays open in the client.
+//! - **P7, no lost bytes, no deadlock**: what a command wrote before it ended can be read after it;
+//!   feeding input and reading both outputs goes on together.
+//! - **P8, no hang**: every wait, read and write has a form with a deadline.
+//! - **P9, honest outcomes**: a failed spawn is an error of the spawn that names its step; exit code,
+//!   signal and timeout are told apart; what was written is never thrown away.
+//! - **P10, bad bytes**: nothing that arrives from a shepherd can panic or misdirect this side.
+//!
+//! # Not guaranteed
+//!
+//! - A client that forks by itself (not through this crate) and then executes another program in the
+//!   copy hands its lanes on: the death of the first process is then seen only once the copy is gone
+//!   too.
+//! - Guardian and shepherd killed together (by `killall`, say) leave the child's death signal, and
+//!   this crate's thread as long as the client lives; descendants that left the group can escape.
+//! - Processes of another user (set-uid programs), in uninterruptible sleep, or forking by the
+//!   hundred faster than they can be found: what could not be ended is reported
+//!   ([`Error::is_unkillable`]).
+//!
+//! # What a command inherits
+//!
+//! Environment, working directory and the inherited streams are the client's at the moment of the
+//! spawn. The signal mask is empty and no signal is ignored, except those that were ignored when the
+//! guardian started (`nohup`). **Limits, umask, niceness, namespaces, cgroup, root directory,
+//! seccomp filters and Landlock rules are those of the moment of the first spawn**: a program that
+//! sandboxes itself calls [`Shepherds::refresh`] afterwards. Credentials are compared at each spawn,
+//! and a privilege that was dropped does not come back.
+//!
+//! # Mechanism
+//!
+//! Each running command has a *shepherd*, a tiny process that is the only one to start, signal and
+//! reap it. Shepherds are made by a *guardian*, one per client, which takes over what a killed
+//! shepherd leaves. Client and shepherd speak over a socket, the *lane*; data goes straight between
+//! client and command through pipes. A shepherd whose command left nothing behind serves the next
+//! one. In the client there is one background thread, the *watcher*; no signal handler is installed
+//! and no signal mask changed.
+//!
+//! # Platforms
+//!
+//! Linux 5.10 or newer.
+
+#[cfg(not(target_os = "linux"))]
+compile_error!("netrunner-sync runs on Linux only, so far");
+
+mod capture;
+mod child;
+mod command;
+mod engine;
+mod environment;
+mod error;
+mod ext;
+mod input;
+mod report;
+mod running;
+mod shepherds;
+mod signal;
+mod stdio;
+mod streams;
+mod time;
+
+pub use std::process::ExitStatus;
+
+pub use child::{Child, ChildHandle};
+pub use command::{Command, CommandArgs};
+pub use environment::CommandEnvs;
+pub use error::{Error, Result};
+pub use ext::{CommandExt, Resource};
+pub use input::Input;
+pub use report::{Leftover, Leftovers, Output, Reason, Report, Usage};
+pub use shepherds::Shepherds;
+pub use signal::Signal;
+pub use stdio::Stdio;
+pub use streams::{ChildStderr, ChildStdin, ChildStdout};

@@ -1,0 +1,305 @@
+//! The faces of a running command: `Child`, which owns it, and `ChildHandle`, which does not.
+//! What stands behind both is `running`.
+
+use std::fmt;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::error::Result;
+use crate::report::{Output, Report};
+use crate::running::Running;
+use crate::signal::Signal;
+use crate::streams::{ChildStderr, ChildStdin, ChildStdout};
+use crate::time::deadline_in;
+
+/// A running command, and the ownership of it.
+///
+/// Dropping it stops the command with all its descendants, without blocking
+/// (promise P2): the crate's background thread sees to it that all of it ends and is reaped. To let
+/// it live on there is [`detach`](Child::detach).
+///
+/// ```
+/// use netrunner_sync::{Command, Stdio};
+///
+/// let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::null()).spawn()?;
+/// assert_eq!(child.try_wait()?, None);
+/// assert!(child.wait()?.success()); // `wait` closes the standard input, and cat ends
+/// assert_eq!(child.report().unwrap().pid, child.id());
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
+pub struct Child {
+    /// The standard input, if it is a pipe.
+    pub stdin: Option<ChildStdin>,
+    /// The standard output, if it is a pipe.
+    pub stdout: Option<ChildStdout>,
+    /// The standard error, if it is a pipe.
+    pub stderr: Option<ChildStderr>,
+    /// Stops the command when it is dropped; a field of its own, so that the streams can be moved
+    /// out of a `Child`.
+    life: Life,
+}
+
+/// A handle that does not own: it can be cloned and sent to any thread, and the command ends when
+/// its [`Child`] is dropped, not when this is.
+///
+/// ```
+/// use netrunner_sync::{Command, Signal};
+/// use std::os::unix::process::ExitStatusExt;
+///
+/// let mut child = Command::new("sleep").arg("60").spawn()?;
+/// let handle = child.handle();
+/// std::thread::spawn(move || handle.signal(Signal::INT));
+/// assert_eq!(child.wait()?.signal(), Some(Signal::INT.as_raw()));
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct ChildHandle(Arc<Running>);
+
+struct Life(Arc<Running>);
+
+impl Drop for Life {
+    fn drop(&mut self) {
+        Running::abandon(&self.0);
+    }
+}
+
+impl Child {
+    pub(crate) fn new(
+        running: Arc<Running>,
+        stdin: Option<ChildStdin>,
+        stdout: Option<ChildStdout>,
+        stderr: Option<ChildStderr>,
+    ) -> Child {
+        Child { stdin, stdout, stderr, life: Life(running) }
+    }
+
+    /// The process id of the child.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.life.0.pid()
+    }
+
+    /// Closes the standard input and waits until the command is over: when this returns, nothing
+    /// of it is left, except what [`Leftovers::Keep`](crate::Leftovers::Keep) kept.
+    ///
+    /// Once it is over, every wait returns the same status.
+    ///
+    /// # Errors
+    ///
+    /// [`is_shepherd_lost`](crate::Error::is_shepherd_lost) where nobody knows how it ended, and
+    /// [`is_unkillable`](crate::Error::is_unkillable) where some of it could not be ended.
+    pub fn wait(&mut self) -> Result<ExitStatus> {
+        drop(self.stdin.take());
+        self.life.0.wait()
+    }
+
+    /// The status, if the command is over. Does not block, and leaves the standard input open.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Child::wait).
+    pub fn try_wait(&mut self) -> Result<Option<ExitStatus>> {
+        self.life.0.try_wait()
+    }
+
+    /// Closes the standard input and waits for at most so long; `None` if the command is not over
+    /// by then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut child = netrunner_sync::Command::new("sleep").arg("60").spawn()?;
+    /// assert_eq!(child.wait_timeout(Duration::from_millis(10))?, None);
+    /// child.kill()?;
+    /// assert!(!child.wait()?.success());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Child::wait).
+    pub fn wait_timeout(&mut self, timeout: Duration) -> Result<Option<ExitStatus>> {
+        drop(self.stdin.take());
+        self.life.0.wait_until(deadline_in(timeout))
+    }
+
+    /// As [`wait_timeout`](Child::wait_timeout), until a point in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Child::wait).
+    pub fn wait_deadline(&mut self, deadline: Instant) -> Result<Option<ExitStatus>> {
+        drop(self.stdin.take());
+        self.life.0.wait_until(Some(deadline))
+    }
+
+    /// Closes the standard input, reads what is left in both outputs, and waits.
+    ///
+    /// Returns when the command is over, also where something that was kept still holds an output
+    /// open.
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Child::wait); the error carries what was read.
+    pub fn wait_with_output(self) -> Result<Output> {
+        let Child { stdin, stdout, stderr, life } = self;
+        drop(stdin);
+        crate::capture::to_end(&life.0, stdout.map(Into::into), stderr.map(Into::into))
+    }
+
+    /// Kills the child and all its descendants by SIGKILL, and returns at once. Fine also when it
+    /// is over.
+    ///
+    /// # Errors
+    ///
+    /// [`is_shepherd_lost`](crate::Error::is_shepherd_lost) where there is nobody left to ask; they
+    /// are being killed already then.
+    pub fn kill(&mut self) -> Result<()> {
+        self.life.0.kill()
+    }
+
+    /// Stops the child and all its descendants: the stop signal, SIGCONT, SIGKILL once the grace
+    /// has passed. Waits until it is over. Fine also when it was over before.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Reason};
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// let status = child.stop()?;
+    /// assert!(!status.success());
+    /// assert_eq!(child.report().unwrap().reason, Reason::Stopped);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`wait`](Child::wait).
+    pub fn stop(&mut self) -> Result<ExitStatus> {
+        self.life.0.stop()
+    }
+
+    /// Sends a signal to the child's process group.
+    ///
+    /// # Errors
+    ///
+    /// ESRCH when the command is over.
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.life.0.signal(signal)
+    }
+
+    /// A handle for other threads, which does not own the command.
+    #[must_use]
+    pub fn handle(&self) -> ChildHandle {
+        ChildHandle(Arc::clone(&self.life.0))
+    }
+
+    /// How the command ended, once a wait has seen it.
+    #[must_use]
+    pub fn report(&self) -> Option<&Report> {
+        self.life.0.report()
+    }
+
+    /// Lets the command live on without the client, and returns the child's process id.
+    ///
+    /// Its shepherd stays beside it as its reaper. A [`timeout`](crate::Command::timeout) no longer
+    /// holds. Pipes are closed, unless they were taken out before.
+    pub fn detach(self) -> u32 {
+        self.life.0.detach()
+    }
+}
+
+impl fmt::Debug for Child {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Child")
+            .field("stdin", &self.stdin)
+            .field("stdout", &self.stdout)
+            .field("stderr", &self.stderr)
+            .field("running", &self.life.0)
+            .finish()
+    }
+}
+
+impl ChildHandle {
+    /// The process id of the child.
+    #[must_use]
+    pub fn id(&self) -> u32 {
+        self.0.pid()
+    }
+
+    /// Waits until the command is over, as [`Child::wait`] does, but leaves the standard input to
+    /// the `Child`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::wait`].
+    pub fn wait(&self) -> Result<ExitStatus> {
+        self.0.wait()
+    }
+
+    /// The status, if the command is over.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::wait`].
+    pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
+        self.0.try_wait()
+    }
+
+    /// Waits for at most so long.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::wait`].
+    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>> {
+        self.0.wait_until(deadline_in(timeout))
+    }
+
+    /// Waits until a point in time.
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::wait`].
+    pub fn wait_deadline(&self, deadline: Instant) -> Result<Option<ExitStatus>> {
+        self.0.wait_until(Some(deadline))
+    }
+
+    /// As [`Child::kill`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::kill`].
+    pub fn kill(&self) -> Result<()> {
+        self.0.kill()
+    }
+
+    /// As [`Child::stop`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::stop`].
+    pub fn stop(&self) -> Result<ExitStatus> {
+        self.0.stop()
+    }
+
+    /// As [`Child::signal`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::signal`].
+    pub fn signal(&self, signal: Signal) -> Result<()> {
+        self.0.signal(signal)
+    }
+
+    /// How the command ended, once a wait has seen it.
+    #[must_use]
+    pub fn report(&self) -> Option<Report> {
+        self.0.report().cloned()
+    }
+}
+
+impl fmt::Debug for ChildHandle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("ChildHandle").field(&self.0).finish()
+    }
+}

@@ -1,0 +1,422 @@
+//! The builder: what is to run, and how. It only remembers; `request` checks it and puts it into
+//! words, `running` and `capture` do the rest.
+
+use std::ffi::{OsStr, OsString};
+use std::fmt;
+use std::os::fd::{OwnedFd, RawFd};
+use std::path::{Path, PathBuf};
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use crate::child::Child;
+use crate::environment::{CommandEnvs, Environment};
+use crate::error::{Error, Result};
+use crate::ext::Setup;
+use crate::input::Input;
+use crate::report::{Leftovers, Output, Reason};
+use crate::signal::Signal;
+use crate::stdio::Stdio;
+
+/// A command to run: `std::process::Command`, and what it lacks.
+///
+/// Everything has std's name and meaning where std has it. In addition nothing that a command
+/// starts outlives its owner, whatever happens to either (see the crate's page), and a command can
+/// have an [`input`](Command::input), a [`timeout`](Command::timeout) and a say about what it
+/// leaves running ([`leftovers`](Command::leftovers)).
+///
+/// Only [`run`](Command::run) turns an outcome into an error; [`status`](Command::status),
+/// [`output`](Command::output) and [`Child::wait`] give the true status of whatever ran.
+///
+/// ```
+/// use std::time::Duration;
+/// use netrunner_sync::Command;
+///
+/// let output = Command::new("sort").input("b\na\n").timeout(Duration::from_secs(10)).run()?;
+/// assert_eq!(output.stdout, b"a\nb\n");
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
+pub struct Command {
+    pub(crate) program: OsString,
+    pub(crate) arg0: Option<OsString>,
+    pub(crate) args: Vec<OsString>,
+    pub(crate) environment: Environment,
+    pub(crate) directory: Option<PathBuf>,
+    pub(crate) stdin: Option<Stdin>,
+    pub(crate) stdout: Option<Stdio>,
+    pub(crate) stderr: Option<Stderr>,
+    /// Descriptors to pass, each gone once a spawn took it.
+    pub(crate) descriptors: Vec<(RawFd, Option<OwnedFd>)>,
+    pub(crate) setup: Setup,
+    pub(crate) terms: Terms,
+}
+
+pub(crate) enum Stdin {
+    Stdio(Stdio),
+    Input(Input),
+}
+
+pub(crate) enum Stderr {
+    Stdio(Stdio),
+    /// Where the standard output goes.
+    Merged,
+}
+
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Terms {
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) grace: Duration,
+    pub(crate) stop_signal: Signal,
+    pub(crate) leftovers: Leftovers,
+}
+
+/// The grace between the stop signal and SIGKILL, unless the command says another.
+const GRACE: Duration = Duration::from_secs(5);
+
+impl Command {
+    /// A command that runs `program` without arguments, in the client's environment and directory
+    /// as they are when it is spawned.
+    ///
+    /// A program without a slash is looked up in the command's own `PATH`.
+    ///
+    /// ```
+    /// let status = netrunner_sync::Command::new("true").status()?;
+    /// assert!(status.success());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    pub fn new(program: impl AsRef<OsStr>) -> Command {
+        Command {
+            program: program.as_ref().to_owned(),
+            arg0: None,
+            args: Vec::new(),
+            environment: Environment::default(),
+            directory: None,
+            stdin: None,
+            stdout: None,
+            stderr: None,
+            descriptors: Vec::new(),
+            setup: Setup::default(),
+            terms: Terms {
+                timeout: None,
+                grace: GRACE,
+                stop_signal: Signal::TERM,
+                leftovers: Leftovers::default(),
+            },
+        }
+    }
+
+    /// Adds an argument.
+    ///
+    /// ```
+    /// let output = netrunner_sync::Command::new("echo").arg("-n").arg("a b").output()?;
+    /// assert_eq!(output.stdout, b"a b");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    pub fn arg(&mut self, arg: impl AsRef<OsStr>) -> &mut Command {
+        self.args.push(arg.as_ref().to_owned());
+        self
+    }
+
+    /// Adds several arguments.
+    pub fn args<I, S>(&mut self, args: I) -> &mut Command
+    where
+        I: IntoIterator<Item = S>,
+        S: AsRef<OsStr>,
+    {
+        self.args.extend(args.into_iter().map(|arg| arg.as_ref().to_owned()));
+        self
+    }
+
+    /// Sets an environment variable.
+    ///
+    /// ```
+    /// let mut command = netrunner_sync::Command::new("sh");
+    /// let output = command.args(["-c", "echo $GREETING"]).env("GREETING", "hello").output()?;
+    /// assert_eq!(output.stdout, b"hello\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    pub fn env(&mut self, key: impl AsRef<OsStr>, value: impl AsRef<OsStr>) -> &mut Command {
+        self.environment.set(key.as_ref(), value.as_ref());
+        self
+    }
+
+    /// Sets several environment variables.
+    pub fn envs<I, K, V>(&mut self, variables: I) -> &mut Command
+    where
+        I: IntoIterator<Item = (K, V)>,
+        K: AsRef<OsStr>,
+        V: AsRef<OsStr>,
+    {
+        for (key, value) in variables {
+            self.env(key, value);
+        }
+        self
+    }
+
+    /// Takes a variable away, whether it was set here or would be inherited.
+    pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Command {
+        self.environment.remove(key.as_ref());
+        self
+    }
+
+    /// Takes all variables away, those that were set here so far and those that would be
+    /// inherited.
+    pub fn env_clear(&mut self) -> &mut Command {
+        self.environment.clear();
+        self
+    }
+
+    /// The directory to run in; without it, the client's at the time of the spawn.
+    ///
+    /// As with std, it is not settled whether a relative program path is seen from the one
+    /// directory or the other; here it is seen from the new one.
+    ///
+    /// ```
+    /// let output = netrunner_sync::Command::new("pwd").current_dir("/").output()?;
+    /// assert_eq!(output.stdout, b"/\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    pub fn current_dir(&mut self, directory: impl AsRef<Path>) -> &mut Command {
+        self.directory = Some(directory.as_ref().to_owned());
+        self
+    }
+
+    /// The standard input: by default inherited by [`spawn`](Command::spawn) and
+    /// [`status`](Command::status), and empty for [`output`](Command::output) and
+    /// [`run`](Command::run). Replaces an [`input`](Command::input).
+    pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Command {
+        self.stdin = Some(Stdin::Stdio(stdin.into()));
+        self
+    }
+
+    /// The standard output: by default inherited by [`spawn`](Command::spawn) and
+    /// [`status`](Command::status), and captured by [`output`](Command::output) and
+    /// [`run`](Command::run).
+    pub fn stdout(&mut self, stdout: impl Into<Stdio>) -> &mut Command {
+        self.stdout = Some(stdout.into());
+        self
+    }
+
+    /// The standard error, with the same defaults as [`stdout`](Command::stdout).
+    pub fn stderr(&mut self, stderr: impl Into<Stdio>) -> &mut Command {
+        self.stderr = Some(Stderr::Stdio(stderr.into()));
+        self
+    }
+
+    /// Sends the standard error wherever the standard output goes, in the order in which the
+    /// command writes both.
+    ///
+    /// ```
+    /// let mut command = netrunner_sync::Command::new("sh");
+    /// let script = "echo one; echo two >&2; echo three";
+    /// let output = command.args(["-c", script]).stderr_to_stdout().output()?;
+    /// assert_eq!(output.stdout, b"one\ntwo\nthree\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    pub fn stderr_to_stdout(&mut self) -> &mut Command {
+        self.stderr = Some(Stderr::Merged);
+        self
+    }
+
+    /// What the command reads from its standard input, followed by its end. Replaces a
+    /// [`stdin`](Command::stdin).
+    ///
+    /// It is fed while the outputs are read, so nothing deadlocks however much it is.
+    ///
+    /// ```
+    /// let output = netrunner_sync::Command::new("cat").input(vec![b'x'; 1 << 20]).output()?;
+    /// assert_eq!(output.stdout.len(), 1 << 20);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    pub fn input(&mut self, input: impl Into<Input>) -> &mut Command {
+        self.stdin = Some(Stdin::Input(input.into()));
+        self
+    }
+
+    /// Stops the command when it has run for so long, counted from its spawn and enforced by its
+    /// shepherd, however busy the client is. By default there is none.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::{Command, Reason};
+    ///
+    /// let output = Command::new("sh")
+    ///     .args(["-c", "echo early; sleep 60; echo late"])
+    ///     .timeout(Duration::from_millis(100))
+    ///     .output()?;
+    /// assert_eq!(output.report.reason, Reason::Timeout);
+    /// assert_eq!(output.stdout, b"early\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    pub fn timeout(&mut self, timeout: Duration) -> &mut Command {
+        self.terms.timeout = Some(timeout);
+        self
+    }
+
+    /// The signal that asks the command to end when it is stopped, [`Signal::TERM`] by default.
+    /// SIGCONT follows it, so that a stopped process can obey.
+    pub fn stop_signal(&mut self, signal: Signal) -> &mut Command {
+        self.terms.stop_signal = signal;
+        self
+    }
+
+    /// How long the command may take to end after the stop signal; then it is killed. 5 seconds by
+    /// default.
+    pub fn grace(&mut self, grace: Duration) -> &mut Command {
+        self.terms.grace = grace;
+        self
+    }
+
+    /// What happens to descendants that live on when the command ends by itself: they are stopped,
+    /// unless another choice is made here.
+    pub fn leftovers(&mut self, leftovers: Leftovers) -> &mut Command {
+        self.terms.leftovers = leftovers;
+        self
+    }
+
+    /// Passes a descriptor, which becomes number `n` in the command, from 3 up.
+    ///
+    /// It is consumed by the first spawn, and closed in the client then. Nothing else that the
+    /// client has open above 2 reaches the command.
+    ///
+    /// ```
+    /// # use std::io::{Seek, Write};
+    /// use netrunner_sync::Command;
+    ///
+    /// # let path = std::env::temp_dir().join(format!("netrunner-doc-{}", std::process::id()));
+    /// # std::fs::write(&path, "passed\n").unwrap();
+    /// let file = std::fs::File::open(&path).unwrap();
+    /// # std::fs::remove_file(&path).unwrap();
+    /// let output = Command::new("sh").args(["-c", "cat <&7"]).fd(7, file).output()?;
+    /// assert_eq!(output.stdout, b"passed\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The spawn fails with [`is_invalid_input`](Error::is_invalid_input) where `n` is below 3, at
+    /// the limit of open files, or given twice.
+    pub fn fd(&mut self, n: RawFd, fd: impl Into<OwnedFd>) -> &mut Command {
+        self.descriptors.push((n, Some(fd.into())));
+        self
+    }
+
+    /// Starts the command and returns at once: it runs when this returns, and a program that
+    /// can't be executed is an error here.
+    ///
+    /// The streams are inherited unless set otherwise. The [`Child`] owns the command: dropping it
+    /// stops all of it.
+    ///
+    /// ```
+    /// let mut child = netrunner_sync::Command::new("sleep").arg("0.01").spawn()?;
+    /// assert!(child.wait()?.success());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The step that failed, its object and the system's error; nothing is left of the attempt.
+    pub fn spawn(&mut self) -> Result<Child> {
+        crate::engine::spawn(self)
+    }
+
+    /// Runs the command to its end and returns its status. The streams are inherited unless set
+    /// otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Command::spawn) and [`Child::wait`]; the status itself is never one.
+    pub fn status(&mut self) -> Result<ExitStatus> {
+        crate::engine::status(self)
+    }
+
+    /// Runs the command to its end and returns what it wrote. Its input is empty and both outputs
+    /// are captured unless set otherwise.
+    ///
+    /// # Errors
+    ///
+    /// As [`spawn`](Command::spawn) and [`Child::wait`]; the status itself is never one.
+    pub fn output(&mut self) -> Result<Output> {
+        crate::engine::output(self)
+    }
+
+    /// As [`output`](Command::output), but any other end than an exit by itself with code 0 is an
+    /// error, whose [`output`](Error::output) has all that was written and the report.
+    ///
+    /// ```
+    /// use netrunner_sync::Command;
+    ///
+    /// assert_eq!(Command::new("echo").arg("fine").run()?.stdout, b"fine\n");
+    /// let error = Command::new("ls").arg("/no/such/file").run().unwrap_err();
+    /// assert!(error.is_failure());
+    /// assert!(!error.output().unwrap().stderr.is_empty());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`output`](Command::output), and [`is_failure`](Error::is_failure),
+    /// [`is_timeout`](Error::is_timeout) and the like for an outcome that is not a success.
+    pub fn run(&mut self) -> Result<Output> {
+        let output = self.output()?;
+        if output.report.reason == Reason::Exited && output.status.success() {
+            Ok(output)
+        } else {
+            Err(Error::outcome(&self.program, output))
+        }
+    }
+
+    /// The program, as it was given to [`new`](Command::new).
+    #[must_use]
+    pub fn get_program(&self) -> &OsStr {
+        &self.program
+    }
+
+    /// The arguments, without the program's own name.
+    pub fn get_args(&self) -> CommandArgs<'_> {
+        CommandArgs(self.args.iter())
+    }
+
+    /// The variables that were set here, and with `None` those that were removed.
+    pub fn get_envs(&self) -> CommandEnvs<'_> {
+        self.environment.iter()
+    }
+
+    /// The directory that was set here.
+    #[must_use]
+    pub fn get_current_dir(&self) -> Option<&Path> {
+        self.directory.as_deref()
+    }
+}
+
+impl fmt::Debug for Command {
+    /// As std's, a line that looks like a shell's, but without the values of the environment.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(directory) = &self.directory {
+            write!(f, "cd {directory:?} && ")?;
+        }
+        write!(f, "{:?}", self.environment)?;
+        match &self.arg0 {
+            Some(arg0) => write!(f, "[{:?}] {arg0:?}", self.program)?,
+            None => write!(f, "{:?}", self.program)?,
+        }
+        self.args.iter().try_for_each(|arg| write!(f, " {arg:?}"))
+    }
+}
+
+/// The arguments of a command; made by [`Command::get_args`].
+#[derive(Clone, Debug)]
+pub struct CommandArgs<'a>(std::slice::Iter<'a, OsString>);
+
+impl<'a> Iterator for CommandArgs<'a> {
+    type Item = &'a OsStr;
+
+    fn next(&mut self) -> Option<&'a OsStr> {
+        self.0.next().map(OsString::as_os_str)
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        self.0.size_hint()
+    }
+}
+
+impl ExactSizeIterator for CommandArgs<'_> {}

@@ -1,0 +1,165 @@
+//! What only Unix has: the name, the identity and the limits that a command starts with.
+
+use std::ffi::{OsStr, OsString};
+
+use crate::command::Command;
+
+/// What a command does to itself before its program is executed.
+#[derive(Debug, Default)]
+pub(crate) struct Setup {
+    pub(crate) umask: Option<u32>,
+    pub(crate) nice: Option<i32>,
+    pub(crate) limits: Vec<(Resource, u64, u64)>,
+    pub(crate) groups: Option<Vec<u32>>,
+    pub(crate) gid: Option<u32>,
+    pub(crate) uid: Option<u32>,
+    pub(crate) no_new_privs: bool,
+}
+
+/// What Unix adds to a [`Command`]. Each step that fails fails the spawn, and names itself.
+///
+/// They are taken in the order umask, niceness, limits, groups, group, user, `no_new_privs`,
+/// whatever the order of the calls.
+///
+/// ```
+/// use netrunner_sync::{Command, CommandExt, Resource};
+///
+/// let output = Command::new("sh")
+///     .args(["-c", "umask; ulimit -n; echo $0"])
+///     .arg0("another-name")
+///     .umask(0o077)
+///     .rlimit(Resource::NOFILE, 64, 64)
+///     .no_new_privs(true)
+///     .output()?;
+/// assert_eq!(output.stdout, b"0077\n64\nanother-name\n");
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
+pub trait CommandExt: sealed::Sealed {
+    /// The name that the program sees as its own, in place of the one that it was started by.
+    fn arg0(&mut self, arg0: impl AsRef<OsStr>) -> &mut Command;
+
+    /// The user to run as: real, effective and saved. Without [`groups`](CommandExt::groups) the
+    /// supplementary groups are cleared.
+    fn uid(&mut self, uid: u32) -> &mut Command;
+
+    /// The group to run as: real, effective and saved.
+    fn gid(&mut self, gid: u32) -> &mut Command;
+
+    /// The supplementary groups.
+    fn groups(&mut self, groups: &[u32]) -> &mut Command;
+
+    /// The mask of permissions that new files don't get.
+    fn umask(&mut self, mask: u32) -> &mut Command;
+
+    /// Adds to the niceness: positive is nicer, negative needs a privilege.
+    fn nice(&mut self, by: i32) -> &mut Command;
+
+    /// Sets a resource limit; [`Resource::UNLIMITED`] means none.
+    fn rlimit(&mut self, resource: Resource, soft: u64, hard: u64) -> &mut Command;
+
+    /// Whether the command and its descendants can never gain a privilege by an exec.
+    fn no_new_privs(&mut self, yes: bool) -> &mut Command;
+}
+
+mod sealed {
+    pub trait Sealed {}
+    impl Sealed for crate::Command {}
+}
+
+impl CommandExt for Command {
+    fn arg0(&mut self, arg0: impl AsRef<OsStr>) -> &mut Command {
+        self.arg0 = Some(OsString::from(arg0.as_ref()));
+        self
+    }
+
+    fn uid(&mut self, uid: u32) -> &mut Command {
+        self.setup.uid = Some(uid);
+        self
+    }
+
+    fn gid(&mut self, gid: u32) -> &mut Command {
+        self.setup.gid = Some(gid);
+        self
+    }
+
+    fn groups(&mut self, groups: &[u32]) -> &mut Command {
+        self.setup.groups = Some(groups.to_vec());
+        self
+    }
+
+    fn umask(&mut self, mask: u32) -> &mut Command {
+        self.setup.umask = Some(mask);
+        self
+    }
+
+    fn nice(&mut self, by: i32) -> &mut Command {
+        self.setup.nice = Some(by);
+        self
+    }
+
+    fn rlimit(&mut self, resource: Resource, soft: u64, hard: u64) -> &mut Command {
+        self.setup.limits.retain(|(known, _, _)| *known != resource);
+        self.setup.limits.push((resource, soft, hard));
+        self
+    }
+
+    fn no_new_privs(&mut self, yes: bool) -> &mut Command {
+        self.setup.no_new_privs = yes;
+        self
+    }
+}
+
+/// A resource whose use [`CommandExt::rlimit`] can limit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Resource(u32);
+
+macro_rules! resources {
+    ($($name:ident $constant:ident $about:literal)*) => {
+        impl Resource {
+            $(#[doc = $about] pub const $name: Resource = Resource(libc::$constant as u32);)*
+
+            /// The resource of this name, without `RLIMIT_`, in either case.
+            ///
+            /// ```
+            /// use netrunner_sync::Resource;
+            /// assert_eq!(Resource::from_name("nofile"), Some(Resource::NOFILE));
+            /// assert_eq!(Resource::from_name("nonsense"), None);
+            /// ```
+            #[must_use]
+            pub fn from_name(name: &str) -> Option<Resource> {
+                match name.to_ascii_uppercase().as_str() {
+                    $(stringify!($name) => Some(Resource::$name),)*
+                    _ => None,
+                }
+            }
+        }
+    };
+}
+
+resources! {
+    AS RLIMIT_AS "Address space, in bytes."
+    CORE RLIMIT_CORE "Size of a core file, in bytes."
+    CPU RLIMIT_CPU "CPU time, in seconds."
+    DATA RLIMIT_DATA "Data segment, in bytes."
+    FSIZE RLIMIT_FSIZE "Size of a file that is written, in bytes."
+    LOCKS RLIMIT_LOCKS "File locks."
+    MEMLOCK RLIMIT_MEMLOCK "Locked memory, in bytes."
+    MSGQUEUE RLIMIT_MSGQUEUE "POSIX message queues, in bytes."
+    NICE RLIMIT_NICE "The ceiling of the niceness: 20 minus this."
+    NOFILE RLIMIT_NOFILE "One more than the highest descriptor."
+    NPROC RLIMIT_NPROC "Processes of the user."
+    RSS RLIMIT_RSS "Resident memory, in bytes; Linux does not enforce it."
+    RTPRIO RLIMIT_RTPRIO "The ceiling of the real-time priority."
+    RTTIME RLIMIT_RTTIME "Real-time CPU time between two blocking calls, in microseconds."
+    SIGPENDING RLIMIT_SIGPENDING "Queued signals."
+    STACK RLIMIT_STACK "Stack, in bytes."
+}
+
+impl Resource {
+    /// No limit.
+    pub const UNLIMITED: u64 = u64::MAX;
+
+    pub(crate) fn as_raw(self) -> u32 {
+        self.0
+    }
+}

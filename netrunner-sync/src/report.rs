@@ -1,0 +1,136 @@
+//! What is told about a command that has ended: its output, how it came about and what it used.
+
+use std::ffi::OsString;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+/// Everything a command left: its status, what it wrote, and a [`Report`].
+///
+/// ```
+/// use netrunner_sync::Command;
+///
+/// let output = Command::new("echo").arg("hello").output()?;
+/// assert!(output.status.success());
+/// assert_eq!(output.stdout, b"hello\n");
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Output {
+    /// How the child ended.
+    pub status: ExitStatus,
+    /// What was read from its standard output, empty where that was not piped.
+    pub stdout: Vec<u8>,
+    /// What was read from its standard error, empty where that was not piped.
+    pub stderr: Vec<u8>,
+    /// How it came about.
+    pub report: Report,
+}
+
+/// How a command ended, why, and what it used.
+///
+/// ```
+/// use std::time::Duration;
+/// use netrunner_sync::{Command, Reason};
+///
+/// let output = Command::new("sleep").arg("60").timeout(Duration::from_millis(50)).output()?;
+/// assert_eq!(output.report.reason, Reason::Timeout);
+/// assert!(output.report.leftovers.is_empty());
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Report {
+    /// The process id that the child had.
+    pub pid: u32,
+    /// How the child ended: its exit code, or the signal that ended it.
+    pub status: ExitStatus,
+    /// Why it ended. The first cause wins: a child that exits because of our stop signal was
+    /// [`Reason::Stopped`].
+    pub reason: Reason,
+    /// The time from its start until its end.
+    pub wall: Duration,
+    /// What it used, its reaped descendants included.
+    pub usage: Usage,
+    /// The descendants that were alive after the child had ended and a settling time of 20 ms.
+    /// They were stopped, or waited for, or kept, as [`Leftovers`] says.
+    pub leftovers: Vec<Leftover>,
+}
+
+/// Time and memory that a command used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Usage {
+    /// CPU time spent in the program itself.
+    pub user: Duration,
+    /// CPU time that the kernel spent for it.
+    pub system: Duration,
+    /// The most memory that one of its processes had resident at a time, in bytes.
+    pub max_rss: u64,
+    /// Page faults that needed no input or output.
+    pub minor_faults: u64,
+    /// Page faults that needed input or output.
+    pub major_faults: u64,
+    /// Context switches because it waited for something.
+    pub voluntary_switches: u64,
+    /// Context switches because another was to run.
+    pub involuntary_switches: u64,
+}
+
+/// A descendant that was still alive when its command had ended.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub struct Leftover {
+    /// The process id that it had.
+    pub pid: u32,
+    /// The name of its program, as the kernel knows it: 15 bytes at most.
+    pub name: OsString,
+}
+
+/// Why a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Reason {
+    /// By itself, or by a signal that did not come from us.
+    Exited,
+    /// Its [`timeout`](crate::Command::timeout) ran out and it was stopped.
+    Timeout,
+    /// It wrote nothing for too long and was stopped.
+    IdleTimeout,
+    /// It wrote more than was asked for and was stopped.
+    OutputLimit,
+    /// It was stopped: by `stop`, or because its handle was dropped.
+    Stopped,
+    /// It was killed by `kill`.
+    Killed,
+    /// Nobody knows: its shepherd was lost. Met only inside an error that says
+    /// [`is_shepherd_lost`](crate::Error::is_shepherd_lost).
+    ShepherdLost,
+}
+
+/// What happens to descendants that live on when the child itself has ended by itself.
+///
+/// A command that is stopped, killed or runs into its timeout takes all its descendants along,
+/// whatever is chosen here.
+///
+/// ```
+/// use netrunner_sync::{Command, Leftovers};
+///
+/// let output = Command::new("sh")
+///     .args(["-c", "sleep 60 > /dev/null 2>&1 &"])
+///     .leftovers(Leftovers::Stop)
+///     .output()?;
+/// assert_eq!(output.report.leftovers.len(), 1);
+/// assert_eq!(output.report.leftovers[0].name, "sleep");
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default)]
+pub enum Leftovers {
+    /// They are stopped: stop signal, grace, SIGKILL. This is the default.
+    #[default]
+    Stop,
+    /// The command is over when the last of them has ended by itself.
+    Wait,
+    /// They live on, also without the client, and are listed in [`Report::leftovers`].
+    Keep,
+}

@@ -1,0 +1,245 @@
+//! The client's ends of a child's pipes: non-blocking underneath, tried first, waited for only
+//! when they would block.
+
+use std::fmt;
+use std::io::{self, IoSlice, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::time::Instant;
+
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::fs::OFlags;
+use rustix::io::Errno;
+use rustix::pipe::PipeFlags;
+
+use crate::time::until;
+
+/// The writing end of a child's standard input.
+///
+/// Dropping it is what the child sees as the end of its input.
+///
+/// ```
+/// use std::io::Write;
+/// use netrunner_sync::{Command, Stdio};
+///
+/// let mut child = Command::new("cat").stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?;
+/// child.stdin.take().unwrap().write_all(b"hello").unwrap();
+/// assert_eq!(child.wait_with_output()?.stdout, b"hello");
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
+pub struct ChildStdin(OwnedFd);
+
+/// The reading end of a child's standard output.
+///
+/// ```
+/// use std::io::Read;
+/// use std::time::{Duration, Instant};
+/// use netrunner_sync::{Command, Stdio};
+///
+/// let script = "echo first; sleep 60";
+/// let mut child = Command::new("sh").args(["-c", script]).stdout(Stdio::piped()).spawn()?;
+/// let mut stdout = child.stdout.take().unwrap();
+/// let mut buffer = [0; 6];
+/// stdout.read_exact(&mut buffer).unwrap();
+/// assert_eq!(&buffer, b"first\n");
+///
+/// let soon = Instant::now() + Duration::from_millis(10);
+/// let error = stdout.read_deadline(&mut buffer, soon).unwrap_err();
+/// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
+pub struct ChildStdout(OwnedFd);
+
+/// The reading end of a child's standard error, as [`ChildStdout`] is.
+pub struct ChildStderr(OwnedFd);
+
+/// Both ends of a new pipe to a child: ours does not block, the child's does, and neither survives
+/// an exec.
+pub(crate) struct Pipe {
+    pub(crate) ours: OwnedFd,
+    pub(crate) theirs: OwnedFd,
+}
+
+/// A pipe that the child reads from.
+pub(crate) fn pipe_to_child() -> io::Result<Pipe> {
+    let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::fs::fcntl_setfl(&ours, OFlags::NONBLOCK)?;
+    Ok(Pipe { ours, theirs })
+}
+
+/// A pipe that the child writes to.
+pub(crate) fn pipe_from_child() -> io::Result<Pipe> {
+    let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    rustix::fs::fcntl_setfl(&ours, OFlags::NONBLOCK)?;
+    Ok(Pipe { ours, theirs })
+}
+
+/// Does `operation`, and waits for `ready` until `deadline` each time that it would block.
+///
+/// `TimedOut` only if the deadline has passed and a last try would still block, so a deadline in
+/// the past is a non-blocking call.
+fn retry<T>(
+    fd: &OwnedFd,
+    ready: PollFlags,
+    deadline: Option<Instant>,
+    mut operation: impl FnMut() -> rustix::io::Result<T>,
+) -> io::Result<T> {
+    loop {
+        match operation() {
+            Err(Errno::INTR) => continue,
+            Err(Errno::AGAIN) => {}
+            result => return result.map_err(io::Error::from),
+        }
+        match poll(&mut [PollFd::new(fd, ready)], until(deadline).as_ref()) {
+            Ok(0) if deadline.is_some_and(|at| Instant::now() >= at) => {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(errno.into()),
+        }
+    }
+}
+
+fn read(fd: &OwnedFd, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+    retry(fd, PollFlags::IN, deadline, || rustix::io::read(fd, &mut *buffer))
+}
+
+fn write(fd: &OwnedFd, bytes: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
+    retry(fd, PollFlags::OUT, deadline, || rustix::io::write(fd, bytes))
+}
+
+macro_rules! stream {
+    ($name:ident) => {
+        impl $name {
+            pub(crate) fn new(ours: OwnedFd) -> $name {
+                $name(ours)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(&self.0).finish()
+            }
+        }
+
+        impl AsFd for $name {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.0.as_fd()
+            }
+        }
+
+        impl AsRawFd for $name {
+            fn as_raw_fd(&self) -> RawFd {
+                self.0.as_raw_fd()
+            }
+        }
+
+        impl IntoRawFd for $name {
+            fn into_raw_fd(self) -> RawFd {
+                OwnedFd::from(self).into_raw_fd()
+            }
+        }
+
+        impl From<$name> for OwnedFd {
+            /// The descriptor, made blocking again, as another process or library expects it.
+            fn from(stream: $name) -> OwnedFd {
+                // It can't fail on a pipe that is open; if it did, reads and writes could say
+                // `WouldBlock`, and nothing would be lost.
+                let _ = rustix::fs::fcntl_setfl(&stream.0, OFlags::empty());
+                stream.0
+            }
+        }
+
+        impl From<OwnedFd> for $name {
+            /// Takes over any descriptor. It is made non-blocking, so that deadlines hold.
+            fn from(fd: OwnedFd) -> $name {
+                // Without it a deadline is kept only as far as the descriptor's readiness goes.
+                if let Ok(flags) = rustix::fs::fcntl_getfl(&fd) {
+                    let _ = rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK);
+                }
+                $name(fd)
+            }
+        }
+    };
+}
+
+macro_rules! reader {
+    ($name:ident) => {
+        stream!($name);
+
+        impl $name {
+            /// Reads what is there, and waits for it until `deadline`.
+            ///
+            /// # Errors
+            ///
+            /// [`TimedOut`](io::ErrorKind::TimedOut) if there was nothing until then; a deadline
+            /// in the past reads without waiting.
+            pub fn read_deadline(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
+                read(&self.0, buffer, Some(deadline))
+            }
+        }
+
+        impl Read for &$name {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                read(&self.0, buffer, None)
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                retry(&self.0, PollFlags::IN, None, || rustix::io::readv(&self.0, buffers))
+            }
+        }
+
+        impl Read for $name {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                (&*self).read(buffer)
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                (&*self).read_vectored(buffers)
+            }
+        }
+    };
+}
+
+reader!(ChildStdout);
+reader!(ChildStderr);
+stream!(ChildStdin);
+
+impl ChildStdin {
+    /// Writes what fits, and waits for room until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](io::ErrorKind::TimedOut) if there was no room until then; a deadline in the
+    /// past writes without waiting.
+    pub fn write_deadline(&self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
+        write(&self.0, bytes, Some(deadline))
+    }
+}
+
+impl Write for &ChildStdin {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        write(&self.0, bytes, None)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        retry(&self.0, PollFlags::OUT, None, || rustix::io::writev(&self.0, buffers))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Write for ChildStdin {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        (&*self).write(bytes)
+    }
+
+    fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
+        (&*self).write_vectored(buffers)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
