@@ -1,0 +1,47 @@
+//! Running one command of a task: says what it runs, and fails with its name. Knows nothing of the tasks.
+
+use std::error::Error;
+use std::path::Path;
+pub(crate) use std::process::Command;
+use std::process::Stdio;
+
+/// What a task ends with; the message is for people.
+pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
+
+/// The cargo that runs this xtask, working in `dir`.
+pub(crate) fn cargo(dir: &Path) -> Command {
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo.current_dir(dir);
+    cargo
+}
+
+/// Runs the command on our own streams; anything but exit code 0 is an error.
+pub(crate) fn run(command: &mut Command) -> Result<()> {
+    let line = announce(command);
+    let status = command.status().map_err(|error| format!("`{line}`: {error}"))?;
+    if status.success() { Ok(()) } else { Err(format!("`{line}` failed: {status}").into()) }
+}
+
+/// The same, but gives back what the command wrote to its standard output.
+pub(crate) fn capture(command: &mut Command) -> Result<String> {
+    let line = announce(command);
+    let output =
+        command.stderr(Stdio::inherit()).output().map_err(|error| format!("`{line}`: {error}"))?;
+    if !output.status.success() {
+        return Err(format!("`{line}` failed: {}", output.status).into());
+    }
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+/// Prints the command as a person would have typed it.
+fn announce(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let mut line =
+        program.file_name().unwrap_or(command.get_program()).to_string_lossy().into_owned();
+    for arg in command.get_args() {
+        line.push(' ');
+        line.push_str(&arg.to_string_lossy());
+    }
+    eprintln!("xtask: {line}");
+    line
+}
