@@ -1,0 +1,199 @@
+//! Signals that are sent to `netrunner` go on to its child. Sending them there is the shepherd's
+//! work; this file decides what each of them means.
+//!
+//! All of them are blocked and taken by sigwaitinfo(2), as tini and dumb-init do it, instead of
+//! being caught by handlers:
+//! - What arrives before the child exists waits in the kernel's queue. With handlers, it would be
+//!   lost between the handler and the spawn, or kept in a second queue.
+//! - What was ignored stays ignored across the exec of the guardian, as nohup(1) and the shell's
+//!   `&` want it, and is passed on nevertheless. A handler would have to choose: exec resets
+//!   it to the default.
+//! - Real-time signals keep their number of times, and SEGV, FPE and ILL that were sent by kill(1)
+//!   go on like the others. (Those that our own fault raises end us in spite of the mask.)
+//!
+//! TSTP, TTIN and TTOU stop the child and then `netrunner` itself, so that the shell that waits for
+//! it sees a stopped job; CONT makes both go on. Meanwhile the shepherd goes on counting timeouts.
+
+use std::io;
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+
+use netrunner_sync::{ChildHandle, Signal};
+
+use crate::complain;
+use crate::sys::{Blocked, Taken};
+
+/// Signals that wait for a child to go to.
+pub(crate) struct Held(Sender<ChildHandle>);
+
+impl Held {
+    /// Holds all signals back from now on. To be called while there is only one thread.
+    pub(crate) fn new() -> io::Result<Held> {
+        let blocked = Blocked::all()?;
+        let (sender, receiver) = channel();
+        // Before there is a child, so that a thread that can't be had ends the affair while
+        // nothing runs.
+        thread::Builder::new()
+            .name("signals".to_owned())
+            .spawn(move || pass_on(&blocked, &receiver))?;
+        Ok(Held(sender))
+    }
+
+    /// Sends those that wait, and those that come, to this child.
+    pub(crate) fn pass_to(self, child: ChildHandle) {
+        // The thread waits for exactly this.
+        let _ = self.0.send(child);
+    }
+}
+
+fn pass_on(blocked: &Blocked, receiver: &Receiver<ChildHandle>) {
+    let Ok(child) = receiver.recv() else {
+        return; // Nothing was started.
+    };
+    let mut escalation = Escalation::default();
+    loop {
+        let taken = match blocked.take() {
+            Ok(taken) => taken,
+            Err(error) => {
+                complain(format_args!("signals are not passed on any more: {error}"));
+                return;
+            }
+        };
+        // An error is an end, too: nobody is left who could pass anything on.
+        if !matches!(child.try_wait(), Ok(None)) {
+            if escalation.is_enough(taken) {
+                std::process::exit(128 + taken.number);
+            }
+            continue;
+        }
+        match escalation.next(taken) {
+            Action::Pass => pass(&child, taken.number),
+            Action::PassAndStop => {
+                pass(&child, taken.number);
+                // Of the whole process, and at once; an error is not possible for oneself.
+                let _ = rustix::process::kill_process(
+                    rustix::process::getpid(),
+                    rustix::process::Signal::STOP,
+                );
+            }
+            Action::StopLadder => {
+                let child = child.clone();
+                // Beside, since it waits and a third INT must get through. How it ends is seen by
+                // whoever waits for the child.
+                let ladder = thread::Builder::new().spawn(move || drop(child.stop()));
+                if let Err(error) = ladder {
+                    complain(format_args!("failed to stop the command: {error}"));
+                }
+            }
+            Action::Kill => {
+                if let Err(error) = child.kill() {
+                    complain(format_args!("failed to kill the command: {error}"));
+                }
+            }
+            Action::Ignore => {}
+        }
+    }
+}
+
+fn pass(child: &ChildHandle, number: i32) {
+    // Refused are only the two that the C library keeps for itself, which it never gives us.
+    let Ok(signal) = Signal::try_from(number) else {
+        return;
+    };
+    match child.signal(signal) {
+        Ok(()) => {}
+        // It ended before the signal came.
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+        Err(error) => complain(format_args!("failed to pass {signal} on: {error}")),
+    }
+}
+
+/// What to do about a signal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Action {
+    Pass,
+    /// Pass it on and stop ourselves.
+    PassAndStop,
+    StopLadder,
+    Kill,
+    Ignore,
+}
+
+/// How far the patience of whoever sends signals has been tried.
+#[derive(Debug, Default)]
+struct Escalation {
+    interrupts: u32,
+    late: u32,
+}
+
+impl Escalation {
+    fn next(&mut self, taken: Taken) -> Action {
+        match taken.number {
+            libc::SIGINT => {
+                self.interrupts = self.interrupts.saturating_add(1);
+                match self.interrupts {
+                    1 => Action::Pass,
+                    2 => Action::StopLadder,
+                    _ => Action::Kill,
+                }
+            }
+            libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => Action::PassAndStop,
+            // The kernel's word about a child of ours is none of our child's business.
+            libc::SIGCHLD if !taken.sent => Action::Ignore,
+            _ => Action::Pass,
+        }
+    }
+
+    /// Whether this signal, which came when the command was over, ends us. The first one may have
+    /// been meant for the command; more mean that writing the report takes too long.
+    fn is_enough(&mut self, taken: Taken) -> bool {
+        let ends = [libc::SIGINT, libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT];
+        if !ends.contains(&taken.number) {
+            return false;
+        }
+        self.late = self.late.saturating_add(1);
+        self.late > 1
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sent(number: i32) -> Taken {
+        Taken { number, sent: true }
+    }
+
+    #[test]
+    fn the_second_interrupt_stops_and_the_third_kills() {
+        let mut escalation = Escalation::default();
+        assert_eq!(escalation.next(sent(libc::SIGINT)), Action::Pass);
+        for number in [libc::SIGTERM, libc::SIGHUP, libc::SIGQUIT, libc::SIGRTMIN() + 3] {
+            assert_eq!(escalation.next(sent(number)), Action::Pass);
+            assert_eq!(escalation.next(sent(number)), Action::Pass);
+        }
+        assert_eq!(escalation.next(sent(libc::SIGINT)), Action::StopLadder);
+        assert_eq!(escalation.next(sent(libc::SIGINT)), Action::Kill);
+        assert_eq!(escalation.next(sent(libc::SIGINT)), Action::Kill);
+    }
+
+    #[test]
+    fn job_control_stops_both_and_child_news_stays_here() {
+        let mut escalation = Escalation::default();
+        for number in [libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU] {
+            assert_eq!(escalation.next(sent(number)), Action::PassAndStop);
+        }
+        assert_eq!(escalation.next(sent(libc::SIGCONT)), Action::Pass);
+        assert_eq!(escalation.next(sent(libc::SIGCHLD)), Action::Pass);
+        let news = Taken { number: libc::SIGCHLD, sent: false };
+        assert_eq!(escalation.next(news), Action::Ignore);
+    }
+
+    #[test]
+    fn the_second_signal_after_the_end_is_enough() {
+        let mut escalation = Escalation::default();
+        assert!(!escalation.is_enough(sent(libc::SIGTERM)));
+        assert!(!escalation.is_enough(sent(libc::SIGWINCH)));
+        assert!(escalation.is_enough(sent(libc::SIGINT)));
+    }
+}
