@@ -117,7 +117,7 @@ impl Inbox {
 
     /// Says that `count` bytes of [`Inbox::room`] now hold data; more than there was is ignored.
     pub fn filled(&mut self, count: usize) {
-        self.end = (self.end + count).min(self.buffer.len());
+        self.end = self.end.saturating_add(count).min(self.buffer.len());
     }
 
     /// Whether no byte of an unfinished frame is left.
