@@ -103,6 +103,24 @@ mod tests {
     use std::os::fd::{AsRawFd, IntoRawFd};
 
     #[test]
+    fn real_time_signals_are_taken_as_often_as_they_were_sent() {
+        // In a thread of its own, which alone gets what raise(3) sends.
+        let taken = std::thread::spawn(|| {
+            let blocked = Blocked::all().unwrap();
+            let numbers = [libc::SIGRTMIN() + 5, libc::SIGRTMAX(), libc::SIGRTMIN() + 5];
+            for number in numbers {
+                // SAFETY: the signal is blocked in this thread, so no handler runs.
+                assert_eq!(unsafe { libc::raise(number) }, 0);
+            }
+            numbers.map(|_| blocked.take().unwrap())
+        });
+        let sent = |number| Taken { number, sent: true };
+        // The lowest first, as signal(7) says.
+        let (low, high) = (sent(libc::SIGRTMIN() + 5), sent(libc::SIGRTMAX()));
+        assert_eq!(taken.join().unwrap(), [low, low, high]);
+    }
+
+    #[test]
     fn a_descriptor_is_taken_once_and_only_if_it_was_inherited() {
         let (read, write) = rustix::pipe::pipe().unwrap();
         let own = rustix::io::fcntl_dupfd_cloexec(&read, 3).unwrap();

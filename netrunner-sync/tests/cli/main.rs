@@ -1,0 +1,11 @@
+//! The `netrunner` command, tested as scripts use it: the built binary, its options, exit codes,
+//! messages and reports. What the library promises is tested beside it, with the whole workspace;
+//! these tests hold the command line to what it says about itself.
+
+mod descriptors;
+mod harness;
+mod options;
+mod outcomes;
+mod reports;
+mod signals;
+mod usage;
