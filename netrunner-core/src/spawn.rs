@@ -137,6 +137,11 @@ impl<'a> Strings<'a> {
         self.count as usize
     }
 
+    /// The strings one after the other, each with its NUL.
+    pub fn block(&self) -> &'a [u8] {
+        self.block
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.count == 0

@@ -1,1 +1,14 @@
-//! NetRunner.
+//! The shepherd of NetRunner, as bytes ready to run.
+//!
+//! `netrunner-sync` starts these bytes from a sealed memory file. What they do is described in
+//! `main.rs` beside this file, which the build script compiles on its own; programs use
+//! `netrunner-sync`.
+
+/// The shepherd's program, a static executable for the target that this crate is built for.
+///
+/// Empty if the crate was built with `NETRUNNER_SHEPHERD_INSTALLED`.
+pub const BYTES: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/shepherd"));
+
+/// The path of the installed program that is to be used instead of [`BYTES`]: what
+/// `NETRUNNER_SHEPHERD_INSTALLED` said when the crate was built. For distributions.
+pub const INSTALLED: Option<&str> = option_env!("NETRUNNER_SHEPHERD_INSTALLED");

@@ -1,0 +1,64 @@
+//! Compiles the shepherd's program with `$RUSTC`, once for `netrunner-core` and once for `main.rs`.
+//!
+//! Not with a nested cargo: that would need the lock file, the sources and the source replacement of
+//! the user's build, and cargo tells a build script none of them (`ARCHITECTURE.md`). The program
+//! needs no crate but `netrunner-core`, which says where its sources are.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+fn main() {
+    println!("cargo::rerun-if-changed=src");
+    println!("cargo::rerun-if-changed={}/src", netrunner_core::SOURCE_DIR);
+    println!("cargo::rerun-if-env-changed=NETRUNNER_SHEPHERD_INSTALLED");
+    let out = PathBuf::from(variable("OUT_DIR"));
+    let program = out.join("shepherd");
+    if env::var_os("NETRUNNER_SHEPHERD_INSTALLED").is_some() {
+        std::fs::write(&program, b"").expect("OUT_DIR is writable");
+        return;
+    }
+    let core = Path::new(netrunner_core::SOURCE_DIR).join("src/lib.rs");
+    let library = out.join("libnetrunner_core.rlib");
+    compile(
+        Command::new(variable("RUSTC"))
+            .args(["--crate-type=rlib", "--crate-name=netrunner_core"])
+            .arg(&core)
+            .arg("-o")
+            .arg(&library)
+            .env("CARGO_MANIFEST_DIR", netrunner_core::SOURCE_DIR),
+    );
+    let mut rustc = Command::new(variable("RUSTC"));
+    rustc
+        .args(["--crate-type=bin", "--crate-name=netrunner_shepherd"])
+        .arg(Path::new(&variable("CARGO_MANIFEST_DIR")).join("src/main.rs"))
+        .arg("--extern")
+        .arg(format!("netrunner_core={}", library.display()))
+        .arg("-o")
+        .arg(&program)
+        .args(["-Clto=fat", "-Cstrip=symbols", "-Crelocation-model=static"])
+        .arg("-Clink-args=-static -nostartfiles -nostdlib -no-pie")
+        .arg("-Clink-args=-Wl,--build-id=none -Wl,-z,norelro -Wl,--no-eh-frame-hdr");
+    // The linker that cargo found for the target, if it is not the default.
+    if let Some(linker) = env::var_os("RUSTC_LINKER") {
+        rustc.arg("-C").arg(format!("linker={}", Path::new(&linker).display()));
+    }
+    compile(&mut rustc);
+}
+
+/// Runs the compiler with what both compilations share.
+fn compile(rustc: &mut Command) {
+    rustc
+        .args(["--edition=2024", "--target", &variable("TARGET")])
+        .args(["-Cpanic=abort", "-Copt-level=s", "-Ccodegen-units=1", "-Cembed-bitcode=yes"])
+        // The user's flags may name sanitizers, coverage or another code model, none of which works
+        // without a standard library.
+        .env_remove("CARGO_ENCODED_RUSTFLAGS")
+        .env_remove("RUSTFLAGS");
+    let status = rustc.status().unwrap_or_else(|error| panic!("{rustc:?}: {error}"));
+    assert!(status.success(), "{rustc:?}: {status}");
+}
+
+fn variable(name: &str) -> String {
+    env::var(name).unwrap_or_else(|_| panic!("cargo sets {name}"))
+}

@@ -1,0 +1,160 @@
+//! From a request to a running child: where its program may be, and where its descriptors go.
+
+use alloc::vec::Vec;
+use core::ffi::CStr;
+
+use netrunner_core::message::Pid;
+use netrunner_core::spawn::{Notify, Place, Placements, Source, Spawn, Strings};
+
+use crate::sys::abi::EMFILE;
+use crate::sys::window::{Launchpad, Pace, Placing};
+use crate::sys::{Errno, Fd};
+
+/// Where a program is looked up when the command has no `PATH` (`execvp(3)`).
+const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
+
+/// Starts the command. Its descriptors are closed here in any case: the child has its own.
+pub(crate) fn start(
+    pad: &mut Launchpad,
+    spawn: &Spawn<'_>,
+    descriptors: Vec<Fd>,
+    null: &Fd,
+) -> Result<(Pid, Option<Fd>), Errno> {
+    let mut held = Vec::new();
+    let placing = place(&spawn.descriptors, &descriptors, null, &mut held)?;
+    let pace = match spawn.notify {
+        Notify::Start => Pace::Wait,
+        Notify::End => Pace::GoOn,
+    };
+    pad.launch(spawn, &candidates(spawn.program, spawn.environment), placing, pace)
+}
+
+/// The paths to try, each with its NUL: the program itself if it has a slash, else one per directory
+/// of the command's own `PATH`.
+fn candidates(program: &CStr, environment: Strings<'_>) -> Vec<u8> {
+    let program = program.to_bytes_with_nul();
+    if program.contains(&b'/') {
+        return program.to_vec();
+    }
+    let path = environment.iter().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
+    let mut candidates = Vec::new();
+    for directory in path.unwrap_or(DEFAULT_PATH).split(|&byte| byte == b':') {
+        // An empty one is the working directory.
+        if !directory.is_empty() {
+            candidates.extend_from_slice(directory);
+            candidates.push(b'/');
+        }
+        candidates.extend_from_slice(program);
+    }
+    candidates
+}
+
+/// Plans the moves so that none overwrites a descriptor which another still needs: a source that
+/// stands at one of the target numbers moves away first, into `held`.
+fn place(
+    placements: &Placements<'_>,
+    descriptors: &[Fd],
+    null: &Fd,
+    held: &mut Vec<Fd>,
+) -> Result<Placing, Errno> {
+    let mut placing = Placing::default();
+    let mut passed = descriptors.iter();
+    let mut sources: Vec<(&Fd, i32)> = Vec::new();
+    for placement in placements.iter() {
+        let source = match placement.source {
+            // A descriptor that was lost on the way; the caller has counted them, so this is a guard.
+            Source::Passed => Some(passed.next().ok_or(Errno(EMFILE))?),
+            Source::Null => Some(null),
+            Source::Closed => None,
+        };
+        match (placement.place, source) {
+            (Place::Directory, Some(source)) => placing.origin = Some(source.number()),
+            (Place::Directory, None) => {}
+            (Place::Number(number), source) => {
+                let number = i32::try_from(number).map_err(|_| Errno(EMFILE))?;
+                match source {
+                    Some(source) => sources.push((source, number)),
+                    None => placing.closed.push(number),
+                }
+            }
+        }
+    }
+    let targets: Vec<i32> =
+        sources.iter().map(|&(_, number)| number).chain(placing.closed.iter().copied()).collect();
+    for (source, number) in sources {
+        let from = if targets.contains(&source.number()) {
+            let free = duplicate_outside(source, &targets, held)?;
+            held.push(free);
+            held[held.len() - 1].number()
+        } else {
+            source.number()
+        };
+        placing.moves.push((from, number));
+    }
+    Ok(placing)
+}
+
+/// Duplicates onto a number that is no target. What lands on one on the way is held until the end,
+/// so that the search goes on above it.
+fn duplicate_outside(source: &Fd, targets: &[i32], held: &mut Vec<Fd>) -> Result<Fd, Errno> {
+    let mut at_least = 3;
+    loop {
+        let free = source.duplicate(at_least)?;
+        if !targets.contains(&free.number()) {
+            return Ok(free);
+        }
+        at_least = free.number() + 1;
+        held.push(free);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use netrunner_core::spawn::{Placement, StringsBuf};
+
+    fn listed(program: &CStr, environment: &[&str]) -> Vec<std::string::String> {
+        let mut strings = StringsBuf::new();
+        environment.iter().for_each(|entry| strings.push(&[entry.as_bytes()]));
+        let block = candidates(program, strings.as_strings());
+        let text = std::string::String::from_utf8(block).unwrap();
+        text.split_terminator('\0').map(Into::into).collect()
+    }
+
+    #[test]
+    fn programs_are_looked_up_in_the_commands_own_path() {
+        assert_eq!(listed(c"cc", &["A=B", "PATH=/x:/y/"]), ["/x/cc", "/y//cc"]);
+        assert_eq!(listed(c"cc", &["PATH=:/x:"]), ["cc", "/x/cc", "cc"]);
+        assert_eq!(listed(c"cc", &["PATH="]), ["cc"]);
+        assert_eq!(listed(c"cc", &["XPATH=/x"]), ["/bin/cc", "/usr/bin/cc"]);
+        assert_eq!(listed(c"./cc", &["PATH=/x"]), ["./cc"]);
+    }
+
+    fn file() -> Fd {
+        crate::sys::calls::open(c"/dev/null", 0).unwrap()
+    }
+
+    #[test]
+    fn swapped_descriptors_move_away_before_they_are_overwritten() {
+        let (a, b, null) = (file(), file(), file());
+        let numbers = (a.number(), b.number());
+        let placements = [(b.number(), Source::Passed), (a.number(), Source::Passed)]
+            .map(|(number, source)| Placement { place: Place::Number(number as u32), source });
+        let mut held = Vec::new();
+        let descriptors = [a, b];
+        let placing =
+            place(&Placements::Listed(&placements), &descriptors, &null, &mut held).unwrap();
+        let targets: Vec<i32> = placing.moves.iter().map(|&(_, to)| to).collect();
+        assert_eq!(targets, [numbers.1, numbers.0]);
+        for (from, _) in placing.moves {
+            assert!(!targets.contains(&from), "{from} would be overwritten");
+        }
+    }
+
+    #[test]
+    fn a_missing_descriptor_is_an_error() {
+        let placement = [Placement { place: Place::Number(1), source: Source::Passed }];
+        let result = place(&Placements::Listed(&placement), &[], &file(), &mut Vec::new());
+        assert_eq!(result.unwrap_err(), Errno(EMFILE));
+    }
+}

@@ -1,0 +1,417 @@
+//! The shepherd: one loop over lane, client and children, around the machine of `netrunner-core`.
+//!
+//! The machine decides, this file performs. It holds what the machine must not know: numbers,
+//! descriptors, the clock. The leader's zombie is kept until its group has been dealt with, because
+//! it pins the number: a signal to a group whose leader has been reaped could hit a stranger.
+
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use netrunner_core::Time;
+use netrunner_core::message::{
+    CommandId, End, Event, Exited, Fate, Pid, Process, Reason, Request, Session, SpawnFailed, Step,
+    Usage,
+};
+use netrunner_core::spawn::{Notify, Spawn};
+use netrunner_core::supervise::{Action, Standing, Supervisor};
+
+use crate::lane::{Flow, Lane};
+use crate::procfs::Kinship;
+use crate::sys::abi::*;
+use crate::sys::calls::{self, Children};
+use crate::sys::window::Launchpad;
+use crate::sys::{Errno, Fd};
+use crate::{child, standing, sweep};
+
+/// What a shepherd is born with.
+pub(crate) struct Birth {
+    pub(crate) lane: Fd,
+    /// The client's pidfd: a raw fork of the client can hold the lane open, and this still tells.
+    pub(crate) client: Fd,
+    /// Where `SIGCHLD` is read.
+    pub(crate) signals: Fd,
+    pub(crate) null: Fd,
+    /// Where the guardian reads how things stand.
+    pub(crate) slot: &'static AtomicU64,
+    pub(crate) session: Session,
+    pub(crate) ignore_child_signal: bool,
+}
+
+struct Shepherd {
+    machine: Supervisor,
+    /// None once nothing more is to be said or heard.
+    lane: Option<Lane>,
+    client: Fd,
+    signals: Fd,
+    null: Fd,
+    slot: &'static AtomicU64,
+    pad: &'static mut Launchpad,
+    live: Option<Live>,
+}
+
+/// The command of the moment.
+struct Live {
+    id: CommandId,
+    pid: Pid,
+    leader: Leader,
+    started: Time,
+    usage: Usage,
+    leftovers: Vec<Process>,
+}
+
+/// The child itself, the leader of its group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Leader {
+    Alive,
+    /// Ended and not reaped: its number, and its group's, can't be reused.
+    Zombie,
+    Reaped(i32),
+}
+
+/// Serves the lane until there is nothing left to do. Never returns to the caller's stack frames:
+/// the process ends here.
+pub(crate) fn run(birth: Birth) -> ! {
+    calls::set_name(c"nr-shepherd");
+    let pid = calls::own_pid();
+    let mut lane = Lane::new(birth.lane);
+    let prepared = calls::become_subreaper()
+        .and_then(|()| match birth.session {
+            Session::Own => calls::set_session(),
+            Session::Client => Ok(()),
+        })
+        .and_then(|()| calls::open_pidfd(pid));
+    match prepared {
+        Ok(pidfd) => lane.send(&Event::Hello(pid), Some(pidfd)),
+        Err(errno) => {
+            lane.send(&crate::no_shepherd(errno), None);
+            calls::exit(0);
+        }
+    }
+    let mut shepherd = Shepherd {
+        machine: Supervisor::new(),
+        lane: Some(lane),
+        client: birth.client,
+        signals: birth.signals,
+        null: birth.null,
+        slot: birth.slot,
+        pad: Launchpad::new(pid, birth.ignore_child_signal),
+        live: None,
+    };
+    loop {
+        shepherd.turn();
+    }
+}
+
+impl Shepherd {
+    /// Waits for something to happen, and deals with it.
+    fn turn(&mut self) {
+        let ignored = Pollfd { fd: -1, events: 0, revents: 0 };
+        let mut fds = [ignored; 3];
+        fds[0] = Pollfd { fd: self.signals.number(), events: POLLIN, revents: 0 };
+        if self.machine.client_is_here() {
+            fds[1] = Pollfd { fd: self.client.number(), events: POLLIN, revents: 0 };
+        }
+        if let Some(lane) = &self.lane {
+            let hear = if self.machine.client_is_here() { POLLIN } else { 0 };
+            let say = if lane.has_outgoing() { POLLOUT } else { 0 };
+            fds[2] = Pollfd { fd: lane.number(), events: hear | say, revents: 0 };
+        }
+        if calls::poll(&mut fds, self.machine.deadline()).is_err() {
+            // ENOMEM, of a call that needs none here: look at everything instead of waiting.
+            fds.iter_mut().for_each(|fd| fd.revents = POLLIN);
+        }
+        let [signals, client, lane] = fds.map(|fd| fd.revents);
+        if let Some(lane) = self.lane.as_mut().filter(|_| lane & POLLOUT != 0) {
+            lane.flush();
+        }
+        // What is in the lane is read before the client's end is acted on: it may be a Detach.
+        if lane & (POLLIN | POLLHUP | POLLERR) != 0 || client != 0 {
+            self.hear();
+        }
+        if client != 0 {
+            self.machine.handle_client_gone(calls::now());
+            self.perform();
+        }
+        if signals != 0 {
+            // Emptied before the children are looked at, so that none can end unseen in between.
+            let mut emptied = [0; 128 * 4];
+            while self.signals.read(&mut emptied).is_ok_and(|count| count > 0) {}
+            self.see_children();
+        }
+        self.machine.handle_timeout(calls::now());
+        self.perform();
+        self.close_silent_lane();
+    }
+
+    /// Reads the lane until it is dry.
+    fn hear(&mut self) {
+        loop {
+            let Some(lane) = &mut self.lane else { return };
+            if !self.machine.client_is_here() {
+                // A last event is on its way; the lane is dropped when that is sent, or can't be.
+                if lane.receive() == Flow::Ended {
+                    self.lane = None;
+                }
+                return;
+            }
+            match lane.receive() {
+                Flow::More => {}
+                Flow::Dry => return,
+                Flow::Ended => {
+                    self.lane = None;
+                    self.machine.handle_client_gone(calls::now());
+                    return self.perform();
+                }
+            }
+            while self.obey() {
+                self.perform();
+            }
+        }
+    }
+
+    /// Takes one request from the lane; false when there is no whole one.
+    fn obey(&mut self) -> bool {
+        let Some(lane) = &mut self.lane else { return false };
+        let now = calls::now();
+        let (frame, descriptors) = match lane.next_frame() {
+            Ok(Some(next)) => next,
+            Ok(None) => return false,
+            Err(_) => return self.distrust(now),
+        };
+        let complete = descriptors.len() == usize::from(frame.descriptors);
+        match Request::decode(frame) {
+            Ok(Request::Spawn(spawn)) => {
+                if self.machine.handle_spawn().is_err() {
+                    return self.distrust(now);
+                }
+                // The guardian is to count this command even if we are killed while we clone.
+                self.slot
+                    .store(standing::encode(Standing::Busy(spawn.terms.grace)), Ordering::Release);
+                let started = if complete {
+                    child::start(self.pad, &spawn, descriptors, &self.null)
+                        .map_err(|errno| (Step::Clone, errno))
+                } else {
+                    Err((Step::Request, Errno(EMFILE)))
+                };
+                let notify = spawn.notify;
+                let Spawn { id, terms, .. } = spawn;
+                match started {
+                    Ok((pid, pidfd)) => {
+                        self.machine.handle_started(now, id, terms);
+                        self.start(now, id, notify, pid, pidfd);
+                    }
+                    Err((step, errno)) => {
+                        self.say(&failed(id, step, errno, &[]), None);
+                        self.slot.store(standing::encode(Standing::Idle), Ordering::Release);
+                    }
+                }
+            }
+            Ok(Request::Signal(id, signal)) => self.machine.handle_signal(id, signal),
+            Ok(Request::Stop(id, reason)) => self.machine.handle_stop(now, id, reason),
+            Ok(Request::Kill(id)) => self.machine.handle_kill(now, id),
+            Ok(Request::Detach(id)) => self.machine.handle_detach(id),
+            Err(_) => return self.distrust(now),
+        }
+        true
+    }
+
+    fn start(&mut self, now: Time, id: CommandId, notify: Notify, pid: Pid, pidfd: Option<Fd>) {
+        self.live = Some(Live {
+            id,
+            pid,
+            leader: Leader::Alive,
+            started: now,
+            usage: Usage::default(),
+            leftovers: Vec::new(),
+        });
+        // A child that could not execute its program ends, and the end is reported as that.
+        let executed = notify == Notify::Start && self.pad.failure().is_none();
+        if executed {
+            self.say(&Event::Spawned(id, pid), pidfd);
+        }
+    }
+
+    /// The peer spoke nonsense: from here on it is treated as gone.
+    fn distrust(&mut self, now: Time) -> bool {
+        self.lane = None;
+        self.machine.handle_client_gone(now);
+        self.perform();
+        false
+    }
+
+    fn say(&mut self, event: &Event, descriptor: Option<Fd>) {
+        if let Some(lane) = &mut self.lane {
+            lane.send(event, descriptor);
+        }
+    }
+
+    /// Does what the machine asks for, and tells the guardian how things stand.
+    fn perform(&mut self) {
+        while let Some(action) = self.machine.poll_action() {
+            match action {
+                Action::SignalGroup(signal) => self.signal_group(i32::from(signal)),
+                Action::SignalTree(signal) => {
+                    self.signal_group(i32::from(signal));
+                    sweep::signal_outside(self.group(), i32::from(signal));
+                }
+                Action::Sweep => {
+                    self.signal_group(SIGKILL);
+                    sweep::kill_all(&|_| false);
+                }
+                Action::NoteLeftovers => {
+                    if let Some(live) = &mut self.live {
+                        live.leftovers = sweep::name_all(Some(live.pid));
+                    }
+                }
+                Action::Report(reason, fate) => self.report(reason, fate),
+                Action::Detached(id) => self.say(&Event::Detached(id), None),
+                // The lane is closed when it has carried the last event.
+                Action::LetGo => {}
+                Action::Quit => self.quit(),
+            }
+        }
+        self.slot.store(standing::encode(self.machine.standing()), Ordering::Release);
+    }
+
+    /// The number of the child's group, while it is certain to be that.
+    fn group(&self) -> Option<Pid> {
+        self.live.as_ref().and_then(|live| match live.leader {
+            Leader::Alive | Leader::Zombie => Some(live.pid),
+            Leader::Reaped(_) => None,
+        })
+    }
+
+    fn signal_group(&self, signal: i32) {
+        let Some(group) = self.group() else { return };
+        // A child that was just cloned may not have made its group yet: then it is alone in ours,
+        // and gets the signal by its own number.
+        if calls::kill_group(group, signal).is_err() {
+            // It is gone, or it is not ours to signal; what lives at the end is reported.
+            let _ = calls::kill(group, signal);
+        }
+    }
+
+    /// Looks at the children that have ended.
+    fn see_children(&mut self) {
+        loop {
+            match calls::peek_children() {
+                Children::Alive => return,
+                Children::None => {
+                    self.machine.handle_empty();
+                    return self.perform();
+                }
+                Children::Ended(pid) => {
+                    let is_leader = self.group() == Some(pid);
+                    if is_leader && self.machine.standing() != Standing::Kept {
+                        return self.see_leader();
+                    }
+                    if !self.reap(pid) {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// The child has ended. Its zombie is first in line and hides the others from `waitid`, so they
+    /// are looked for one by one; it is reaped itself only when nothing else lives.
+    fn see_leader(&mut self) {
+        let Some(leader) = self.group() else { return };
+        let first_time = self.live.as_ref().is_some_and(|live| live.leader == Leader::Alive);
+        if let Some(live) = &mut self.live {
+            live.leader = Leader::Zombie;
+        }
+        let mut others = false;
+        for pid in Kinship::now().own_children() {
+            others |= pid != leader && !self.reap(pid);
+        }
+        if !others {
+            self.reap(leader);
+            // The proof that nothing is left. The list above may have missed a child (its reader can,
+            // when others end meanwhile), then the tree is dealt with without its leader.
+            if calls::peek_children() == Children::None {
+                self.machine.handle_empty();
+                return self.perform();
+            }
+        }
+        if first_time {
+            self.machine.handle_child_ended(calls::now());
+            self.perform();
+        }
+    }
+
+    /// Reaps this child if it has ended.
+    fn reap(&mut self, pid: Pid) -> bool {
+        let Some(reaped) = calls::reap(pid) else { return false };
+        if let Some(live) = &mut self.live {
+            live.usage = live.usage.and(reaped.usage);
+            if live.pid == pid && !matches!(live.leader, Leader::Reaped(_)) {
+                live.leader = Leader::Reaped(reaped.status);
+            }
+        }
+        true
+    }
+
+    fn report(&mut self, reason: Reason, fate: Fate) {
+        if let Some(leader) = self.group() {
+            self.reap(leader);
+        }
+        let Some(live) = &mut self.live else { return };
+        let event = match (live.leader, self.pad.failure()) {
+            (Leader::Reaped(_), Some((step, errno, object))) => {
+                failed(live.id, step, errno, object)
+            }
+            (leader, _) => Event::Exited(Exited {
+                id: live.id,
+                pid: live.pid,
+                end: match leader {
+                    Leader::Reaped(status) => End::Status(status),
+                    Leader::Alive | Leader::Zombie => End::Unkillable,
+                },
+                reason,
+                wall: calls::now().since(live.started),
+                usage: live.usage,
+                leftovers: core::mem::take(&mut live.leftovers),
+                survivors: match (fate, self.machine.standing()) {
+                    (Fate::Leaving, Standing::Busy(_)) => sweep::name_all(None),
+                    (Fate::Leaving, Standing::Kept | Standing::Idle) | (Fate::Idle, _) => {
+                        Vec::new()
+                    }
+                },
+                fate,
+            }),
+        };
+        if fate == Fate::Idle {
+            self.live = None;
+        }
+        self.say(&event, None);
+    }
+
+    /// Drops a lane on which nothing more will be said.
+    fn close_silent_lane(&mut self) {
+        let silent = self.lane.as_ref().is_some_and(|lane| !lane.has_outgoing());
+        if silent && !self.machine.client_is_here() {
+            self.lane = None;
+        }
+    }
+
+    /// Ends the process, after the last event has been taken or the client has gone.
+    fn quit(&mut self) -> ! {
+        while let Some(lane) = self.lane.as_mut().filter(|lane| lane.has_outgoing()) {
+            let mut fds = [
+                Pollfd { fd: lane.number(), events: POLLOUT, revents: 0 },
+                Pollfd { fd: self.client.number(), events: POLLIN, revents: 0 },
+            ];
+            let polled = calls::poll(&mut fds, None);
+            if polled.is_err() || fds[1].revents != 0 || fds[0].revents & (POLLERR | POLLHUP) != 0 {
+                break;
+            }
+            lane.flush();
+        }
+        calls::exit(0)
+    }
+}
+
+fn failed(id: CommandId, step: Step, errno: Errno, object: &[u8]) -> Event {
+    Event::SpawnFailed(SpawnFailed { id, step, errno: u32::from(errno.0), object: object.to_vec() })
+}

@@ -1,0 +1,257 @@
+//! The guardian: forks shepherds, and ends what a dead or wedged shepherd leaves behind.
+//!
+//! It is a subreaper above all shepherds, so whatever outlives its shepherd becomes a child of the
+//! guardian: any child that is not a shepherd is such a thing, and is killed with all that is below
+//! it. It carries no data and no commands.
+
+use alloc::collections::BTreeMap;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
+
+use netrunner_core::Time;
+use netrunner_core::guard::{Guardian, Verdict};
+use netrunner_core::message::{Order, Pid, Session};
+use netrunner_core::supervise::Standing;
+
+use crate::event_loop::{self, Birth};
+use crate::lane::{Flow, Lane};
+use crate::procfs::Kinship;
+use crate::sys::abi::*;
+use crate::sys::calls::{self, Children};
+use crate::sys::{Errno, Fd};
+use crate::{standing, sweep};
+
+/// The most shepherds of one client at a time; 512 KiB of address space, touched as needed.
+const SLOTS: usize = 64 << 10;
+
+/// The pause between sweeps of what fell to the guardian; it doubles up to the longest.
+const PAUSE: Duration = Duration::from_millis(1);
+const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// What the guardian is started with.
+pub(crate) struct Charge {
+    pub(crate) lane: Lane,
+    pub(crate) client: Fd,
+    pub(crate) null: Fd,
+    pub(crate) ignore_child_signal: bool,
+}
+
+struct Watch {
+    machine: Guardian,
+    /// None once it is closed.
+    lane: Option<Lane>,
+    client: Fd,
+    client_gone: bool,
+    signals: Fd,
+    null: Fd,
+    ignore_child_signal: bool,
+    slots: &'static [AtomicU64],
+    free: Vec<usize>,
+    used: usize,
+    shepherds: BTreeMap<Pid, usize>,
+    /// While something that is no shepherd may be among the children: when to sweep next.
+    sweeping: Option<(Time, Duration)>,
+}
+
+/// Watches over the client's shepherds until it is gone and nothing is left.
+pub(crate) fn run(charge: Charge) -> ! {
+    calls::set_name(c"nr-guardian");
+    let prepared = calls::become_subreaper()
+        .and_then(|()| Ok((calls::child_signals()?, calls::shared_words(SLOTS)?)));
+    // Without them it could not keep its promise; the client sees the lane close.
+    let Ok((signals, slots)) = prepared else { calls::exit(1) };
+    let mut watch = Watch {
+        machine: Guardian::new(),
+        lane: Some(charge.lane),
+        client: charge.client,
+        client_gone: false,
+        signals,
+        null: charge.null,
+        ignore_child_signal: charge.ignore_child_signal,
+        slots,
+        free: Vec::new(),
+        used: 0,
+        shepherds: BTreeMap::new(),
+        sweeping: None,
+    };
+    // The first orders came with the charge.
+    watch.obey_all();
+    loop {
+        watch.turn();
+    }
+}
+
+impl Watch {
+    fn turn(&mut self) {
+        let deadline = self.judge(calls::now());
+        if self.machine.may_quit(!self.shepherds.is_empty() || self.sweeping.is_some()) {
+            calls::exit(0);
+        }
+        let ignored = Pollfd { fd: -1, events: 0, revents: 0 };
+        let mut fds = [ignored; 3];
+        fds[0] = Pollfd { fd: self.signals.number(), events: POLLIN, revents: 0 };
+        if !self.client_gone {
+            fds[1] = Pollfd { fd: self.client.number(), events: POLLIN, revents: 0 };
+        }
+        if let Some(lane) = &self.lane {
+            fds[2] = Pollfd { fd: lane.number(), events: POLLIN, revents: 0 };
+        }
+        if calls::poll(&mut fds, deadline).is_err() {
+            // ENOMEM, of a call that needs none here: look at everything instead of waiting.
+            fds.iter_mut().for_each(|fd| fd.revents = POLLIN);
+        }
+        let [signals, client, lane] = fds.map(|fd| fd.revents);
+        if lane != 0 {
+            self.hear();
+        }
+        if client & POLLIN != 0 && !self.client_gone {
+            self.client_gone = true;
+            self.lane = None;
+            self.machine.handle_client_gone(calls::now());
+        }
+        if signals != 0 {
+            let mut emptied = [0; 128 * 4];
+            while self.signals.read(&mut emptied).is_ok_and(|count| count > 0) {}
+            self.see_children();
+        }
+    }
+
+    /// Kills the shepherds that are late and sweeps what is due; says when to look again.
+    fn judge(&mut self, now: Time) -> Option<Time> {
+        let mut next = None;
+        let mut sooner = |at: Time| next = Some(next.map_or(at, |next: Time| next.min(at)));
+        if self.lane.is_none() {
+            for (&pid, &slot) in &self.shepherds {
+                let standing = standing::decode(self.slots[slot].load(Ordering::Acquire));
+                match self.machine.judge(now, standing) {
+                    Verdict::Leave => {}
+                    Verdict::WaitUntil(at) => sooner(at),
+                    Verdict::Kill => {
+                        // Our child, not reaped: the number is its own. It can't refuse.
+                        let _ = calls::kill(pid, SIGKILL);
+                    }
+                }
+            }
+        }
+        if let Some((at, pause)) = self.sweeping {
+            if at <= now {
+                self.sweep();
+                let pause = (pause * 2).min(PAUSE_MAX);
+                self.sweeping = self.has_strays().then(|| (now.after(pause), pause));
+            }
+            if let Some((at, _)) = self.sweeping {
+                sooner(at);
+            }
+        }
+        next
+    }
+
+    fn hear(&mut self) {
+        loop {
+            let Some(lane) = &mut self.lane else { return };
+            match lane.receive() {
+                Flow::More => self.obey_all(),
+                Flow::Dry => return,
+                Flow::Ended => self.close_lane(),
+            }
+        }
+    }
+
+    fn close_lane(&mut self) {
+        self.lane = None;
+        self.machine.handle_lane_closed(calls::now());
+    }
+
+    /// Obeys every whole order that is there.
+    fn obey_all(&mut self) {
+        loop {
+            let Some(lane) = &mut self.lane else { return };
+            let (order, mut descriptors) = match lane.next_frame() {
+                Ok(Some((frame, descriptors))) => (Order::decode(frame), descriptors),
+                Ok(None) => return,
+                Err(_) => return self.close_lane(),
+            };
+            match order {
+                Ok(Order::Bear(session)) => {
+                    // A descriptor that was lost for want of room: the client sees its end closed.
+                    if let Some(far_end) = descriptors.pop() {
+                        self.bear(far_end, session);
+                    }
+                }
+                Ok(Order::Retire) => self.machine.handle_retire(),
+                // One guardian has one client.
+                Ok(Order::Guard) | Err(_) => return self.close_lane(),
+            }
+        }
+    }
+
+    /// Forks a shepherd for this lane; an error goes to the client on it.
+    fn bear(&mut self, far_end: Fd, session: Session) {
+        let slot = match self.free.pop() {
+            Some(slot) => Ok(slot),
+            None if self.used < self.slots.len() => {
+                self.used += 1;
+                Ok(self.used - 1)
+            }
+            None => Err(Errno(EAGAIN)),
+        };
+        let born = slot.and_then(|slot| {
+            self.slots[slot].store(standing::encode(Standing::Idle), Ordering::Release);
+            match calls::fork() {
+                Ok(Some(pid)) => Ok((slot, pid)),
+                Ok(None) => {
+                    // The shepherd: what is the guardian's is let go of.
+                    self.lane = None;
+                    event_loop::run(Birth {
+                        lane: far_end.duplicate(3).unwrap_or_else(|_| calls::exit(1)),
+                        client: self.client.duplicate(3).unwrap_or_else(|_| calls::exit(1)),
+                        signals: self.signals.duplicate(3).unwrap_or_else(|_| calls::exit(1)),
+                        null: self.null.duplicate(3).unwrap_or_else(|_| calls::exit(1)),
+                        slot: &self.slots[slot],
+                        session,
+                        ignore_child_signal: self.ignore_child_signal,
+                    });
+                }
+                Err(errno) => {
+                    self.free.push(slot);
+                    Err(errno)
+                }
+            }
+        });
+        match born {
+            Ok((slot, pid)) => {
+                self.shepherds.insert(pid, slot);
+            }
+            Err(errno) => Lane::new(far_end).send(&crate::no_shepherd(errno), None),
+        }
+    }
+
+    /// Reaps what has ended. A shepherd that ends by itself has proven that nothing of its command is
+    /// left; after any other end its tree is ours.
+    fn see_children(&mut self) {
+        while let Children::Ended(pid) = calls::peek_children() {
+            let Some(reaped) = calls::reap(pid) else { return };
+            let strays = match self.shepherds.remove(&pid) {
+                Some(slot) => {
+                    self.free.push(slot);
+                    reaped.status != 0
+                }
+                None => true,
+            };
+            if strays && self.sweeping.is_none() {
+                self.sweeping = Some((calls::now(), PAUSE));
+            }
+        }
+    }
+
+    fn sweep(&self) {
+        sweep::kill_all(&|pid| self.shepherds.contains_key(&pid));
+    }
+
+    /// Whether a child is no shepherd. One that has ended counts until it is reaped: it may have left
+    /// children of its own.
+    fn has_strays(&self) -> bool {
+        Kinship::now().own_children().iter().any(|pid| !self.shepherds.contains_key(pid))
+    }
+}

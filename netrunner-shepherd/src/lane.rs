@@ -1,0 +1,109 @@
+//! The shepherd's end of a socket: frames in with their descriptors, events out, never waiting.
+
+use alloc::collections::VecDeque;
+use alloc::vec::Vec;
+
+use netrunner_core::message::Event;
+use netrunner_core::wire::{Frame, Inbox, MAX_DESCRIPTORS, MAX_REQUEST, WireError};
+
+use crate::sys::socket::{self, Received};
+use crate::sys::{Errno, Fd};
+
+/// A socket to the client.
+pub(crate) struct Lane {
+    socket: Fd,
+    inbox: Inbox,
+    descriptors: VecDeque<Fd>,
+    outbox: VecDeque<Outgoing>,
+}
+
+/// An event that is not wholly sent.
+struct Outgoing {
+    bytes: Vec<u8>,
+    sent: usize,
+    descriptor: Option<Fd>,
+}
+
+/// Whether there may be more to come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// Something was received.
+    More,
+    /// Nothing more for now.
+    Dry,
+    /// Nothing more ever: closed, or broken.
+    Ended,
+}
+
+impl Lane {
+    pub(crate) fn new(socket: Fd) -> Lane {
+        Lane {
+            socket,
+            inbox: Inbox::new(MAX_REQUEST),
+            descriptors: VecDeque::new(),
+            outbox: VecDeque::new(),
+        }
+    }
+
+    pub(crate) fn number(&self) -> i32 {
+        self.socket.number()
+    }
+
+    /// Receives once. Frames must be taken between two calls: that is what bounds the inbox.
+    pub(crate) fn receive(&mut self) -> Flow {
+        match socket::receive(&self.socket, self.inbox.room(), &mut self.descriptors) {
+            Ok(Received::Bytes(count)) => {
+                self.inbox.filled(count);
+                Flow::More
+            }
+            Ok(Received::Nothing) => Flow::Dry,
+            // ECONNRESET and the like: whatever it is, this lane brings nothing more.
+            Ok(Received::End) | Err(_) => Flow::Ended,
+        }
+    }
+
+    /// The next frame and its descriptors; fewer than it announces if the rest were lost on the way.
+    pub(crate) fn next_frame(&mut self) -> Result<Option<(Frame<'_>, Vec<Fd>)>, WireError> {
+        let Some(frame) = self.inbox.next_frame()? else {
+            // They belong to the one frame that is still arriving.
+            return if self.descriptors.len() > MAX_DESCRIPTORS {
+                Err(WireError::Descriptors)
+            } else {
+                Ok(None)
+            };
+        };
+        let count = usize::from(frame.descriptors).min(self.descriptors.len());
+        Ok(Some((frame, self.descriptors.drain(..count).collect())))
+    }
+
+    /// Sends an event, now or when there is room.
+    pub(crate) fn send(&mut self, event: &Event, descriptor: Option<Fd>) {
+        let mut bytes = Vec::new();
+        event.encode(&mut bytes);
+        self.outbox.push_back(Outgoing { bytes, sent: 0, descriptor });
+        self.flush();
+    }
+
+    /// Whether something waits for room.
+    pub(crate) fn has_outgoing(&self) -> bool {
+        !self.outbox.is_empty()
+    }
+
+    /// Sends what there is room for. A client that is gone needs nothing.
+    pub(crate) fn flush(&mut self) {
+        while let Some(outgoing) = self.outbox.front_mut() {
+            let rest = &outgoing.bytes[outgoing.sent..];
+            match socket::send(&self.socket, rest, outgoing.descriptor.as_ref()) {
+                Ok(0) => return,
+                Ok(count) => {
+                    outgoing.sent += count;
+                    outgoing.descriptor = None;
+                    if outgoing.sent == outgoing.bytes.len() {
+                        self.outbox.pop_front();
+                    }
+                }
+                Err(Errno(_)) => self.outbox.clear(),
+            }
+        }
+    }
+}

@@ -1,0 +1,112 @@
+//! The program that runs beside a client's commands: guardian and shepherds, one tiny static binary.
+//!
+//! The client starts it with a lane as descriptor 0. This first process is the starter: it takes the
+//! client's pidfd from the lane, forks the guardian, and ends at once with the error number of a
+//! step that failed, or 0. The guardian forks the shepherds; nothing is executed again.
+//!
+//! `build.rs` compiles this file with `rustc` itself, so it uses nothing but `netrunner-core`.
+
+#![cfg_attr(not(test), no_std, no_main)]
+#![cfg_attr(test, allow(dead_code))]
+
+extern crate alloc;
+
+mod child;
+mod event_loop;
+mod guardian;
+mod lane;
+mod procfs;
+mod standing;
+mod sweep;
+mod sys;
+
+use netrunner_core::message::{CommandId, Event, Order, SpawnFailed, Step};
+
+use guardian::Charge;
+use lane::{Flow, Lane};
+use sys::abi::*;
+use sys::{Errno, Fd, calls};
+
+#[cfg(not(test))]
+mod program {
+    //! What a program without the standard library must define.
+
+    #[global_allocator]
+    static HEAP: crate::sys::memory::Heap = crate::sys::memory::Heap::new();
+
+    /// A bug of ours. The guardian takes over what this shepherd had, and the client sees its lane
+    /// close.
+    #[panic_handler]
+    fn panic(_: &core::panic::PanicInfo<'_>) -> ! {
+        crate::sys::calls::exit(101)
+    }
+}
+
+/// The program begins here.
+extern "C" fn start() -> ! {
+    match begin() {
+        Ok(()) => calls::exit(0),
+        Err(Errno(errno)) => calls::exit(i32::from(errno)),
+    }
+}
+
+/// The starter. Comes back in the process that the client reaps.
+fn begin() -> Result<(), Errno> {
+    calls::block_signals();
+    // SIGCHLD must not be ignored, or there would be nothing to reap; SIGPIPE never is for a child.
+    let ignore_child_signal = calls::reset_signal(SIGCHLD);
+    calls::reset_signal(SIGPIPE);
+    close_inherited();
+    let socket = Fd::own(0).duplicate(3)?;
+    let null = calls::open(c"/dev/null", O_RDWR)?.duplicate(3)?;
+    // 0 to 2 are taken from here on, so no descriptor that a client passes ever lands there.
+    for number in 0..3 {
+        calls::duplicate_onto(&null, number)?;
+    }
+    let mut lane = Lane::new(socket);
+    let client = take_charge(&mut lane)?;
+    if calls::fork()?.is_none() {
+        guardian::run(Charge { lane, client, null, ignore_child_signal });
+    }
+    Ok(())
+}
+
+/// Waits for the client's pidfd.
+fn take_charge(lane: &mut Lane) -> Result<Fd, Errno> {
+    loop {
+        if let Some((frame, mut descriptors)) = lane.next_frame().map_err(|_| Errno(EPROTO))? {
+            return match Order::decode(frame) {
+                Ok(Order::Guard) => descriptors.pop().ok_or(Errno(EMFILE)),
+                Ok(Order::Bear(_) | Order::Retire) | Err(_) => Err(Errno(EPROTO)),
+            };
+        }
+        let mut fds = [Pollfd { fd: lane.number(), events: POLLIN, revents: 0 }];
+        calls::poll(&mut fds, None)?;
+        if lane.receive() == Flow::Ended {
+            return Err(Errno(ESRCH));
+        }
+    }
+}
+
+/// Closes what the client had open without close-on-exec, so that no child inherits it from here.
+fn close_inherited() {
+    if calls::close_from(3).is_ok() {
+        return;
+    }
+    // Before Linux 5.9. The directory that is being read is among them, and closed when it is dropped.
+    for number in procfs::numbers(c"/proc/self/fd") {
+        if number.0 > 2 {
+            calls::close_number(number.0 as i32);
+        }
+    }
+}
+
+/// What a client hears on the lane of a shepherd that could not be made.
+fn no_shepherd(errno: Errno) -> Event {
+    Event::SpawnFailed(SpawnFailed {
+        id: CommandId(0),
+        step: Step::Shepherd,
+        errno: u32::from(errno.0),
+        object: alloc::vec::Vec::new(),
+    })
+}

@@ -1,0 +1,104 @@
+//! Signals to a whole tree, and to nothing else.
+//!
+//! Direct children of this process can be signalled by number: only we reap them, so their numbers
+//! are ours while they are children. Below them a number may be reaped by its own parent and reused
+//! at any instant, so a deeper descendant is taken in these steps:
+//!
+//! 1. its number is read from the children of `parent`, which is known to be a descendant;
+//! 2. a pidfd is opened on it, which from here on means one process, whatever the number does;
+//! 3. its own parent is read: if that is not `parent`, it has moved (an orphan comes to us, and is
+//!    found there on the next pass) or the number is somebody else's: it is left alone;
+//! 4. `parent` must still not be reaped, so that step 3 spoke of it and not of a successor;
+//! 5. the signal goes through the pidfd.
+
+use alloc::vec::Vec;
+
+use netrunner_core::message::{MAX_NAMED, Pid, Process};
+
+use crate::procfs::{self, Kinship};
+use crate::sys::Fd;
+use crate::sys::abi::SIGKILL;
+use crate::sys::calls::{group_of, kill, open_pidfd, signal_pidfd};
+
+/// Deeper than this a pass does not look; each pass brings orphans up to the top.
+const DEPTH: usize = 64;
+
+/// A descendant, held so that its number can't turn into another's.
+struct Held {
+    pid: Pid,
+    /// None for a direct child, whose number only we free.
+    pidfd: Option<Fd>,
+}
+
+impl Held {
+    fn signal(&self, signal: i32) {
+        // It may have ended by now, or be a set-uid program that is not ours to signal; what lives
+        // after all passes is reported.
+        let _ = match &self.pidfd {
+            None => kill(self.pid, signal),
+            Some(pidfd) => signal_pidfd(pidfd, signal),
+        };
+    }
+
+    fn is_not_reaped(&self) -> bool {
+        self.pidfd.as_ref().is_none_or(|pidfd| signal_pidfd(pidfd, 0).is_ok())
+    }
+}
+
+/// Calls `visit` for every descendant of this process, but not for the children that `is_other`
+/// names, nor for what is below them.
+fn walk(is_other: &dyn Fn(Pid) -> bool, visit: &mut dyn FnMut(&Held)) {
+    let kinship = Kinship::now();
+    for pid in kinship.own_children() {
+        if !is_other(pid) {
+            let child = Held { pid, pidfd: None };
+            visit(&child);
+            descend(&kinship, &child, DEPTH, visit);
+        }
+    }
+}
+
+fn descend(kinship: &Kinship, parent: &Held, depth: usize, visit: &mut dyn FnMut(&Held)) {
+    if depth == 0 {
+        return;
+    }
+    for pid in kinship.children(parent.pid) {
+        let Ok(pidfd) = open_pidfd(pid) else { continue };
+        if procfs::stat(pid).is_none_or(|stat| stat.parent != parent.pid.0) {
+            continue;
+        }
+        if !parent.is_not_reaped() {
+            return;
+        }
+        let child = Held { pid, pidfd: Some(pidfd) };
+        visit(&child);
+        descend(kinship, &child, depth - 1, visit);
+    }
+}
+
+/// Sends a signal to every descendant that is not in `group`, which has had it.
+pub(crate) fn signal_outside(group: Option<Pid>, signal: i32) {
+    walk(&|_| false, &mut |descendant| {
+        if group.is_none() || group_of(descendant.pid) != group {
+            descendant.signal(signal);
+        }
+    });
+}
+
+/// Kills every descendant, but not the children that `is_other` names and what is below them.
+pub(crate) fn kill_all(is_other: &dyn Fn(Pid) -> bool) {
+    walk(is_other, &mut |descendant| descendant.signal(SIGKILL));
+}
+
+/// The living descendants by number and name, without `leader`.
+pub(crate) fn name_all(leader: Option<Pid>) -> Vec<Process> {
+    let mut named = Vec::new();
+    walk(&|_| false, &mut |descendant| {
+        let pid = descendant.pid;
+        let lives = procfs::stat(pid).is_some_and(|stat| !stat.zombie);
+        if Some(pid) != leader && lives && named.len() < MAX_NAMED {
+            named.push(Process { pid, name: procfs::name(pid) });
+        }
+    });
+    named
+}

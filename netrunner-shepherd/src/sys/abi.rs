@@ -1,0 +1,281 @@
+//! The kernel's numbers and structures, as far as the shepherd uses them.
+//!
+//! The tests at the end compare each with the `libc` crate's.
+
+macro_rules! calls {
+    ($($name:ident = $number:literal, $libc:ident;)*) => {
+        $(pub(crate) const $name: usize = $number;)*
+        #[cfg(test)]
+        const CALLS: &[(&str, usize, i64)] = &[$((stringify!($name), $name, libc::$libc as i64)),*];
+    };
+}
+
+calls! {
+    NR_READ = 0, SYS_read;
+    NR_CLOSE = 3, SYS_close;
+    NR_MMAP = 9, SYS_mmap;
+    NR_MUNMAP = 11, SYS_munmap;
+    NR_RT_SIGACTION = 13, SYS_rt_sigaction;
+    NR_RT_SIGPROCMASK = 14, SYS_rt_sigprocmask;
+    NR_GETPID = 39, SYS_getpid;
+    NR_SENDMSG = 46, SYS_sendmsg;
+    NR_RECVMSG = 47, SYS_recvmsg;
+    NR_CLONE = 56, SYS_clone;
+    NR_EXECVE = 59, SYS_execve;
+    NR_WAIT4 = 61, SYS_wait4;
+    NR_KILL = 62, SYS_kill;
+    NR_FCNTL = 72, SYS_fcntl;
+    NR_CHDIR = 80, SYS_chdir;
+    NR_FCHDIR = 81, SYS_fchdir;
+    NR_UMASK = 95, SYS_umask;
+    NR_SETUID = 105, SYS_setuid;
+    NR_SETGID = 106, SYS_setgid;
+    NR_SETPGID = 109, SYS_setpgid;
+    NR_GETPPID = 110, SYS_getppid;
+    NR_SETSID = 112, SYS_setsid;
+    NR_SETGROUPS = 116, SYS_setgroups;
+    NR_GETPGID = 121, SYS_getpgid;
+    NR_GETPRIORITY = 140, SYS_getpriority;
+    NR_SETPRIORITY = 141, SYS_setpriority;
+    NR_PRCTL = 157, SYS_prctl;
+    NR_GETDENTS64 = 217, SYS_getdents64;
+    NR_CLOCK_GETTIME = 228, SYS_clock_gettime;
+    NR_EXIT_GROUP = 231, SYS_exit_group;
+    NR_WAITID = 247, SYS_waitid;
+    NR_OPENAT = 257, SYS_openat;
+    NR_PPOLL = 271, SYS_ppoll;
+    NR_SIGNALFD4 = 289, SYS_signalfd4;
+    NR_DUP3 = 292, SYS_dup3;
+    NR_PRLIMIT64 = 302, SYS_prlimit64;
+    NR_PIDFD_SEND_SIGNAL = 424, SYS_pidfd_send_signal;
+    NR_PIDFD_OPEN = 434, SYS_pidfd_open;
+    NR_CLOSE_RANGE = 436, SYS_close_range;
+}
+
+macro_rules! constants {
+    ($($name:ident: $type:ty = $value:expr;)*) => {
+        $(pub(crate) const $name: $type = $value;)*
+        #[cfg(test)]
+        const CONSTANTS: &[(&str, i64, i64)] =
+            &[$((stringify!($name), $name as i64, libc::$name as i64)),*];
+    };
+}
+
+constants! {
+    EPERM: u16 = 1;
+    ENOENT: u16 = 2;
+    ESRCH: u16 = 3;
+    EINTR: u16 = 4;
+    ECHILD: u16 = 10;
+    EAGAIN: u16 = 11;
+    EACCES: u16 = 13;
+    EBUSY: u16 = 16;
+    ENODEV: u16 = 19;
+    ENOTDIR: u16 = 20;
+    EINVAL: u16 = 22;
+    EMFILE: u16 = 24;
+    ENAMETOOLONG: u16 = 36;
+    EPROTO: u16 = 71;
+    ETIMEDOUT: u16 = 110;
+    ESTALE: u16 = 116;
+    AT_FDCWD: i32 = -100;
+    O_RDONLY: i32 = 0;
+    O_RDWR: i32 = 2;
+    O_DIRECTORY: i32 = 0o200_000;
+    O_CLOEXEC: i32 = 0o2_000_000;
+    F_DUPFD_CLOEXEC: i32 = 1030;
+    POLLIN: i16 = 1;
+    POLLOUT: i16 = 4;
+    POLLERR: i16 = 8;
+    POLLHUP: i16 = 16;
+    P_ALL: u32 = 0;
+    WNOHANG: i32 = 1;
+    WEXITED: i32 = 4;
+    WNOWAIT: i32 = 0x0100_0000;
+    SIGKILL: i32 = 9;
+    SIGPIPE: i32 = 13;
+    SIGCHLD: i32 = 17;
+    SIG_BLOCK: i32 = 0;
+    SIG_SETMASK: i32 = 2;
+    SIG_DFL: usize = 0;
+    SIG_IGN: usize = 1;
+    SFD_CLOEXEC: i32 = 0o2_000_000;
+    SFD_NONBLOCK: i32 = 0o4_000;
+    CLONE_VM: usize = 0x100;
+    CLONE_PIDFD: usize = 0x1000;
+    CLONE_CHILD_CLEARTID: usize = 0x20_0000;
+    CLONE_VFORK: usize = 0x4000;
+    PR_SET_PDEATHSIG: i32 = 1;
+    PR_SET_NAME: i32 = 15;
+    PR_SET_CHILD_SUBREAPER: i32 = 36;
+    PR_SET_NO_NEW_PRIVS: i32 = 38;
+    PRIO_PROCESS: u32 = 0;
+    CLOCK_MONOTONIC: i32 = 1;
+    PROT_READ: i32 = 1;
+    PROT_WRITE: i32 = 2;
+    MAP_SHARED: i32 = 1;
+    MAP_PRIVATE: i32 = 2;
+    MAP_ANONYMOUS: i32 = 0x20;
+    SOL_SOCKET: i32 = 1;
+    SCM_RIGHTS: i32 = 1;
+    MSG_CTRUNC: i32 = 8;
+    MSG_DONTWAIT: i32 = 0x40;
+    MSG_NOSIGNAL: i32 = 0x4000;
+    MSG_CMSG_CLOEXEC: i32 = 0x4000_0000;
+    CLOSE_RANGE_CLOEXEC: u32 = 4;
+}
+
+/// `struct timespec`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Timespec {
+    pub(crate) seconds: i64,
+    pub(crate) nanos: i64,
+}
+
+/// `struct timeval`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Timeval {
+    pub(crate) seconds: i64,
+    pub(crate) micros: i64,
+}
+
+/// `struct rusage`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Rusage {
+    pub(crate) user: Timeval,
+    pub(crate) system: Timeval,
+    /// In KiB.
+    pub(crate) max_rss: i64,
+    pub(crate) unused: [i64; 3],
+    pub(crate) minor_faults: i64,
+    pub(crate) major_faults: i64,
+    pub(crate) unused_too: [i64; 6],
+    pub(crate) voluntary_switches: i64,
+    pub(crate) involuntary_switches: i64,
+}
+
+/// The part of `siginfo_t` that `waitid(2)` fills in.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WaitInfo {
+    pub(crate) signal: i32,
+    pub(crate) errno: i32,
+    pub(crate) code: i32,
+    pub(crate) padding: i32,
+    pub(crate) pid: i32,
+    pub(crate) rest: [i32; 27],
+}
+
+/// `struct pollfd`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Pollfd {
+    pub(crate) fd: i32,
+    pub(crate) events: i16,
+    pub(crate) revents: i16,
+}
+
+/// `struct iovec`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Iovec {
+    pub(crate) base: *mut u8,
+    pub(crate) length: usize,
+}
+
+/// `struct msghdr`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Msghdr {
+    pub(crate) name: *mut u8,
+    pub(crate) name_length: u32,
+    pub(crate) iov: *mut Iovec,
+    pub(crate) iov_count: usize,
+    pub(crate) control: *mut u8,
+    pub(crate) control_length: usize,
+    pub(crate) flags: i32,
+}
+
+/// `struct cmsghdr`; its data follows, aligned to 8 bytes.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Cmsghdr {
+    pub(crate) length: usize,
+    pub(crate) level: i32,
+    pub(crate) kind: i32,
+}
+
+/// The kernel's own `struct sigaction`, which is not libc's.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Sigaction {
+    pub(crate) action: usize,
+    pub(crate) flags: usize,
+    pub(crate) restorer: usize,
+    pub(crate) mask: u64,
+}
+
+/// `struct rlimit64`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Rlimit {
+    pub(crate) soft: u64,
+    pub(crate) hard: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use core::mem::{offset_of, size_of};
+
+    #[test]
+    fn numbers_are_those_of_the_libc_crate() {
+        for (name, ours, theirs) in CALLS {
+            assert_eq!(*ours as i64, *theirs, "{name}");
+        }
+        for (name, ours, theirs) in CONSTANTS {
+            assert_eq!(ours, theirs, "{name}");
+        }
+    }
+
+    #[test]
+    fn layouts_are_those_of_the_libc_crate() {
+        assert_eq!(size_of::<Timespec>(), size_of::<libc::timespec>());
+        assert_eq!(size_of::<Timeval>(), size_of::<libc::timeval>());
+        assert_eq!(size_of::<Rusage>(), size_of::<libc::rusage>());
+        assert_eq!(offset_of!(Rusage, max_rss), offset_of!(libc::rusage, ru_maxrss));
+        assert_eq!(offset_of!(Rusage, minor_faults), offset_of!(libc::rusage, ru_minflt));
+        assert_eq!(offset_of!(Rusage, major_faults), offset_of!(libc::rusage, ru_majflt));
+        assert_eq!(offset_of!(Rusage, voluntary_switches), offset_of!(libc::rusage, ru_nvcsw));
+        assert_eq!(offset_of!(Rusage, involuntary_switches), offset_of!(libc::rusage, ru_nivcsw));
+        assert_eq!(size_of::<WaitInfo>(), size_of::<libc::siginfo_t>());
+        assert_eq!(size_of::<Pollfd>(), size_of::<libc::pollfd>());
+        assert_eq!(offset_of!(Pollfd, revents), offset_of!(libc::pollfd, revents));
+        assert_eq!(size_of::<Iovec>(), size_of::<libc::iovec>());
+        assert_eq!(size_of::<Msghdr>(), size_of::<libc::msghdr>());
+        assert_eq!(offset_of!(Msghdr, control), offset_of!(libc::msghdr, msg_control));
+        assert_eq!(offset_of!(Msghdr, flags), offset_of!(libc::msghdr, msg_flags));
+        assert_eq!(size_of::<Cmsghdr>(), size_of::<libc::cmsghdr>());
+        assert_eq!(offset_of!(Cmsghdr, kind), offset_of!(libc::cmsghdr, cmsg_type));
+        assert_eq!(size_of::<Rlimit>(), size_of::<libc::rlimit64>());
+    }
+
+    /// `siginfo_t` hides its fields: a real `waitid` must put the pid where we read it.
+    #[test]
+    fn waitid_puts_the_pid_where_it_is_read() {
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        // SAFETY: all-zero bytes are a valid siginfo_t.
+        let mut info: libc::siginfo_t = unsafe { core::mem::zeroed() };
+        let flags = libc::WEXITED | libc::WNOWAIT;
+        // SAFETY: `info` is a siginfo_t of our own.
+        let result = unsafe { libc::waitid(libc::P_PID, child.id(), &raw mut info, flags) };
+        assert_eq!(result, 0);
+        // SAFETY: WaitInfo is plain integers and has siginfo_t's size (tested above).
+        let read = unsafe { core::mem::transmute::<libc::siginfo_t, WaitInfo>(info) };
+        assert_eq!(read.pid, child.id() as i32);
+        child.wait().unwrap();
+    }
+}

@@ -1,0 +1,27 @@
+//! The system calls that the shepherd needs, and nothing else: no libc, no crate.
+//!
+//! The shepherd is compiled by a build script in whatever surroundings a user's build has, so it
+//! brings all that it needs (`ARCHITECTURE.md`, "How the shepherd's bytes are made"). This folder
+//! is the only place with `unsafe` code; what it hands out is safe to call. Numbers and layouts are
+//! compared with the `libc` crate's by the tests of [`abi`].
+//!
+//! | file | holds |
+//! |---|---|
+//! | `x86_64` | the instructions: system call, clone onto another stack, program entry |
+//! | `abi` | the kernel's structures and constants |
+//! | `memory` | the allocator, and the copying functions that the compiler calls |
+//! | `calls` | descriptors, processes, signals, time: one thin function per call |
+//! | `socket` | `sendmsg` and `recvmsg` with descriptors |
+//! | `window` | the clone-to-exec window |
+
+#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
+compile_error!("the shepherd knows the system calls of Linux on x86-64 only");
+
+pub(crate) mod abi;
+pub(crate) mod calls;
+pub(crate) mod memory;
+pub(crate) mod socket;
+pub(crate) mod window;
+mod x86_64;
+
+pub(crate) use calls::{Errno, Fd};

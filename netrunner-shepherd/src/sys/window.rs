@@ -1,0 +1,463 @@
+//! The clone-to-exec window: the child's steps, on memory that it shares with the shepherd.
+//!
+//! The child is cloned with `CLONE_VM`, so nothing is copied and a big client costs nothing. The
+//! price: until it executes the program (or ends) it runs in our memory. So it has a stack of its
+//! own, allocates nothing, calls nothing but system calls, and reads only the [`Launchpad`], which
+//! refuses to be touched again while a child is in its window: the kernel says when it has left
+//! (`CLONE_CHILD_CLEARTID` zeroes a word when a process gives up its memory, by exec or by its end).
+//!
+//! Signals: the shepherd blocks them all, always, and has no signal functions, so none can run on
+//! the shared memory, and `CLONE_CLEAR_SIGHAND` would change nothing. The child empties its mask as
+//! the last thing before exec.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::ffi::{CStr, c_char};
+use core::ptr::null;
+use core::sync::atomic::{AtomicU32, Ordering};
+
+use netrunner_core::message::{Pid, Step};
+use netrunner_core::spawn::{Setup, Spawn};
+
+use super::abi::*;
+use super::calls::{Errno, Fd, check};
+use super::x86_64::{clone_onto, syscall};
+
+/// All that the child needs, prepared. There is one for the life of a shepherd, so its buffers are
+/// reused; it never moves.
+pub(crate) struct Launchpad {
+    /// The shepherd, which the child must still have when it has armed its parent-death signal.
+    shepherd: Pid,
+    /// `SIGCHLD` was ignored by whoever started the guardian.
+    ignore_child_signal: bool,
+    /// Every string that the pointers below point to.
+    strings: Vec<u8>,
+    /// The paths to try, in order.
+    candidates: Vec<*const c_char>,
+    /// Ended by a null pointer.
+    arguments: Vec<*const c_char>,
+    /// Ended by a null pointer.
+    environment: Vec<*const c_char>,
+    /// The directory to change to; null to stay.
+    directory: *const c_char,
+    /// The descriptor of the directory to start from, if that is not the shepherd's own.
+    origin: Option<i32>,
+    /// Descriptor `.0` becomes number `.1`; no `.0` is among the `.1`.
+    moves: Vec<(i32, i32)>,
+    /// These numbers are closed.
+    closed: Vec<i32>,
+    /// In this order.
+    setup: Vec<Ready>,
+    /// The group lists that `setup` refers to.
+    groups: Vec<u32>,
+    /// What went wrong, for the shepherd.
+    failure: Failure,
+    /// Not zero while a child is in its window.
+    in_window: AtomicU32,
+}
+
+/// A [`Setup`] that borrows nothing.
+#[derive(Clone, Copy)]
+enum Ready {
+    Umask(u32),
+    Nice(i32),
+    Limit { resource: u32, limit: Rlimit },
+    Groups { first: usize, count: usize },
+    Gid(u32),
+    Uid(u32),
+    NoNewPrivileges,
+}
+
+/// The descriptors of a command, in the shepherd's numbers.
+#[derive(Debug, Default)]
+pub(crate) struct Placing {
+    /// The directory to start from.
+    pub(crate) origin: Option<i32>,
+    /// Descriptor `.0` becomes number `.1`; no `.0` is among the `.1`.
+    pub(crate) moves: Vec<(i32, i32)>,
+    /// These numbers are closed.
+    pub(crate) closed: Vec<i32>,
+}
+
+/// Where the child leaves word of a failed step.
+#[derive(Debug, Default)]
+pub(crate) struct Failure {
+    /// Step + 1 in the upper half, errno in the lower; zero while nothing has failed.
+    word: AtomicU32,
+    /// The candidate that failed.
+    candidate: AtomicU32,
+}
+
+/// The steps that the child can fail at, numbered for [`Failure`].
+const STEPS: [Step; 11] = [
+    Step::ParentDeath,
+    Step::ProcessGroup,
+    Step::Descriptors,
+    Step::Directory,
+    Step::Limit,
+    Step::Nice,
+    Step::Groups,
+    Step::Gid,
+    Step::Uid,
+    Step::NoNewPrivileges,
+    Step::Exec,
+];
+
+impl Failure {
+    pub(crate) fn clear(&self) {
+        self.word.store(0, Ordering::Relaxed);
+    }
+
+    /// The failed step, its errno, and the candidate it was about.
+    pub(crate) fn get(&self) -> Option<(Step, Errno, usize)> {
+        let word = self.word.load(Ordering::Acquire);
+        let step = STEPS.get(((word >> 16) as usize).checked_sub(1)?)?;
+        let candidate = self.candidate.load(Ordering::Relaxed) as usize;
+        Some((*step, Errno(word as u16), candidate))
+    }
+
+    fn set(&self, step: Step, errno: Errno, candidate: usize) {
+        let mut number = 0;
+        for (index, listed) in STEPS.iter().enumerate() {
+            if *listed == step {
+                number = index + 1;
+            }
+        }
+        self.candidate.store(candidate as u32, Ordering::Relaxed);
+        self.word.store((number as u32) << 16 | u32::from(errno.0), Ordering::Release);
+    }
+}
+
+/// Whether the shepherd waits in the clone until the program is executed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Pace {
+    /// It waits, knows then whether the exec succeeded, and has the child's pidfd.
+    Wait,
+    /// It goes on at once, and learns of a failure when the child ends.
+    GoOn,
+}
+
+const STACK: usize = 32 << 10;
+
+/// The child's stack. One child at a time is in its window: the next command of this shepherd comes
+/// when the last has ended.
+#[repr(C, align(16))]
+struct Stack([u8; STACK]);
+
+static mut CHILD_STACK: Stack = Stack([0; STACK]);
+
+impl Launchpad {
+    pub(crate) fn new(shepherd: Pid, ignore_child_signal: bool) -> &'static mut Launchpad {
+        Box::leak(Box::new(Launchpad {
+            shepherd,
+            ignore_child_signal,
+            strings: Vec::new(),
+            candidates: Vec::new(),
+            arguments: Vec::new(),
+            environment: Vec::new(),
+            directory: null(),
+            origin: None,
+            moves: Vec::new(),
+            closed: Vec::new(),
+            setup: Vec::new(),
+            groups: Vec::new(),
+            failure: Failure::default(),
+            in_window: AtomicU32::new(0),
+        }))
+    }
+
+    /// Starts a child. `candidates` are the paths to try, each with its NUL, one after the other.
+    pub(crate) fn launch(
+        &mut self,
+        spawn: &Spawn<'_>,
+        candidates: &[u8],
+        placing: Placing,
+        pace: Pace,
+    ) -> Result<(Pid, Option<Fd>), Errno> {
+        // The last command's end was seen before the next began, so its child has left.
+        if self.in_window.load(Ordering::Acquire) != 0 {
+            return Err(Errno(EBUSY));
+        }
+        self.load(spawn, candidates, placing);
+        self.in_window.store(1, Ordering::Release);
+        let mut pidfd = -1;
+        let flags = SIGCHLD as usize
+            | CLONE_VM
+            | CLONE_CHILD_CLEARTID
+            | match pace {
+                Pace::Wait => CLONE_VFORK | CLONE_PIDFD,
+                Pace::GoOn => 0,
+            };
+        // SAFETY: the pointer arithmetic stays within the array.
+        let top = unsafe { (&raw mut CHILD_STACK).cast::<u8>().add(STACK) };
+        let pad: *const Launchpad = self;
+        // SAFETY: the stack is the child's alone, since no other child is in its window, and its end
+        // is 16-byte aligned. The launchpad lives for ever (only `new` makes one) and is changed only
+        // here, where the word must be zero. The word is an atomic, as the kernel's write needs.
+        let result = unsafe {
+            let word = self.in_window.as_ptr();
+            clone_onto(flags, top, &raw mut pidfd, word, enter, pad.cast())
+        };
+        let result = check(result)
+            .map(|pid| (Pid(pid as u32), if pidfd < 0 { None } else { Some(Fd::own(pidfd)) }));
+        if result.is_err() {
+            self.in_window.store(0, Ordering::Release);
+        }
+        result
+    }
+
+    /// What the last child left word of: the step, its errno, and the path or directory.
+    pub(crate) fn failure(&self) -> Option<(Step, Errno, &[u8])> {
+        let (step, errno, candidate) = self.failure.get()?;
+        let object = match step {
+            Step::Exec => self.candidates.get(candidate).copied().unwrap_or(null()),
+            Step::Directory => self.directory,
+            Step::Shepherd
+            | Step::Request
+            | Step::Clone
+            | Step::ParentDeath
+            | Step::ProcessGroup
+            | Step::Descriptors
+            | Step::Limit
+            | Step::Nice
+            | Step::Groups
+            | Step::Gid
+            | Step::Uid
+            | Step::NoNewPrivileges => null(),
+        };
+        if object.is_null() {
+            return Some((step, errno, &[]));
+        }
+        // SAFETY: the pointers point to strings with their NUL in `strings`, which `&self` keeps.
+        Some((step, errno, unsafe { CStr::from_ptr(object) }.to_bytes()))
+    }
+
+    fn load(&mut self, spawn: &Spawn<'_>, candidates: &[u8], placing: Placing) {
+        let directory = spawn.directory.map_or(&[][..], CStr::to_bytes_with_nul);
+        let blocks = [candidates, spawn.arguments.block(), spawn.environment.block(), directory];
+        // A request of megabytes is not kept, and neither is its copy.
+        if self.strings.capacity() > 64 << 10 {
+            self.strings = Vec::new();
+        }
+        self.strings.clear();
+        self.strings.reserve_exact(blocks.iter().map(|block| block.len()).sum());
+        blocks.iter().for_each(|block| self.strings.extend_from_slice(block));
+
+        let mut rest = &self.strings[..];
+        for (list, block, end) in [
+            (&mut self.candidates, blocks[0], None),
+            (&mut self.arguments, blocks[1], Some(null())),
+            (&mut self.environment, blocks[2], Some(null())),
+        ] {
+            let (strings, after) = rest.split_at(block.len());
+            rest = after;
+            list.clear();
+            // A string begins where the block begins and after each NUL but the last.
+            let mut begins = true;
+            for byte in strings {
+                if begins {
+                    list.push(core::ptr::from_ref(byte).cast());
+                }
+                begins = *byte == 0;
+            }
+            list.extend(end);
+        }
+        self.directory = if rest.is_empty() { null() } else { rest.as_ptr().cast() };
+        self.origin = placing.origin;
+        self.moves = placing.moves;
+        self.closed = placing.closed;
+        self.groups.clear();
+        self.setup.clear();
+        for setup in spawn.setup.iter() {
+            let ready = match setup {
+                Setup::Umask(mask) => Ready::Umask(mask),
+                Setup::Nice(by) => Ready::Nice(by),
+                Setup::Limit { resource, soft, hard } => {
+                    Ready::Limit { resource, limit: Rlimit { soft, hard } }
+                }
+                Setup::Groups(groups) => {
+                    let first = self.groups.len();
+                    self.groups.extend(groups.iter());
+                    Ready::Groups { first, count: self.groups.len() - first }
+                }
+                Setup::Gid(gid) => Ready::Gid(gid),
+                Setup::Uid(uid) => Ready::Uid(uid),
+                Setup::NoNewPrivileges => Ready::NoNewPrivileges,
+            };
+            self.setup.push(ready);
+        }
+        self.failure.clear();
+    }
+}
+
+/// The child begins here.
+extern "C" fn enter(pad: *const u8) -> ! {
+    // SAFETY: `launch` passed a Launchpad that lives for ever and is not changed while the child is
+    // in its window, but for the atomics in it.
+    let pad = unsafe { &*pad.cast::<Launchpad>() };
+    let (step, errno, candidate) = pad.walk();
+    pad.failure.set(step, errno, candidate);
+    super::calls::exit(127)
+}
+
+/// A call of the child.
+///
+/// # Safety
+///
+/// As for [`syscall`].
+unsafe fn call(number: usize, arguments: [usize; 4]) -> Result<usize, Errno> {
+    let [a, b, c, d] = arguments;
+    // SAFETY: the caller's contract.
+    check(unsafe { syscall(number, [a, b, c, d, 0, 0]) })
+}
+
+impl Launchpad {
+    /// Takes every step; comes back only when one has failed.
+    fn walk(&self) -> (Step, Errno, usize) {
+        match self.prepare() {
+            Err((step, errno)) => (step, errno, 0),
+            Ok(()) => {
+                let (errno, candidate) = self.execute();
+                (Step::Exec, errno, candidate)
+            }
+        }
+    }
+
+    fn prepare(&self) -> Result<(), (Step, Errno)> {
+        let at = |step| move |errno| (step, errno);
+        self.arm_parent_death().map_err(at(Step::ParentDeath))?;
+        // SAFETY: numbers only, here and wherever no pointer is passed below.
+        unsafe { call(NR_SETPGID, [0; 4]) }.map_err(at(Step::ProcessGroup))?;
+        if let Some(origin) = self.origin {
+            // SAFETY: numbers only.
+            unsafe { call(NR_FCHDIR, [origin as usize, 0, 0, 0]) }.map_err(at(Step::Directory))?;
+        }
+        self.place_descriptors().map_err(at(Step::Descriptors))?;
+        for setup in &self.setup {
+            self.apply(setup)?;
+        }
+        // After the change of user, as std does it: the directory is entered with its rights.
+        if !self.directory.is_null() {
+            // SAFETY: the path ends with a NUL.
+            unsafe { call(NR_CHDIR, [self.directory as usize, 0, 0, 0]) }
+                .map_err(at(Step::Directory))?;
+        }
+        // A change of credentials has disarmed it (prctl(2)); armed again it also covers the case
+        // of a shepherd that died in between.
+        if !self.setup.is_empty() {
+            self.arm_parent_death().map_err(at(Step::ParentDeath))?;
+        }
+        self.set_signals();
+        Ok(())
+    }
+
+    /// The child dies with the shepherd; and if the shepherd has died before this was armed, the
+    /// child has another parent now, and ends.
+    fn arm_parent_death(&self) -> Result<(), Errno> {
+        // SAFETY: numbers only.
+        unsafe { call(NR_PRCTL, [PR_SET_PDEATHSIG as usize, SIGKILL as usize, 0, 0]) }?;
+        // SAFETY: numbers only.
+        let parent = unsafe { call(NR_GETPPID, [0; 4]) }?;
+        if parent == self.shepherd.0 as usize { Ok(()) } else { Err(Errno(ESRCH)) }
+    }
+
+    fn place_descriptors(&self) -> Result<(), Errno> {
+        // Every descriptor here is close-on-exec by birth; this is for one that might not be. Kernels
+        // before 5.11 don't know the flag.
+        let arguments = [3, u32::MAX as usize, CLOSE_RANGE_CLOEXEC as usize, 0];
+        // SAFETY: numbers only.
+        let _ = unsafe { call(NR_CLOSE_RANGE, arguments) };
+        for &(from, to) in &self.moves {
+            // SAFETY: numbers only; the child has a descriptor table of its own.
+            unsafe { call(NR_DUP3, [from as usize, to as usize, 0, 0]) }?;
+        }
+        for &number in &self.closed {
+            // SAFETY: numbers only. What is not open is closed already.
+            let _ = unsafe { call(NR_CLOSE, [number as usize, 0, 0, 0]) };
+        }
+        Ok(())
+    }
+
+    fn apply(&self, setup: &Ready) -> Result<(), (Step, Errno)> {
+        // SAFETY: numbers, or pointers into the launchpad, each readable while the call reads.
+        let (result, step) = unsafe {
+            match setup {
+                // umask(2) can't fail.
+                Ready::Umask(mask) => (call(NR_UMASK, [*mask as usize, 0, 0, 0]), Step::Limit),
+                Ready::Nice(by) => (self.renice(*by), Step::Nice),
+                Ready::Limit { resource, limit } => {
+                    let limit = core::ptr::from_ref(limit) as usize;
+                    (call(NR_PRLIMIT64, [0, *resource as usize, limit, 0]), Step::Limit)
+                }
+                Ready::Groups { first, count } => {
+                    let list = self.groups.as_ptr().wrapping_add(*first) as usize;
+                    (call(NR_SETGROUPS, [*count, list, 0, 0]), Step::Groups)
+                }
+                Ready::Gid(gid) => (call(NR_SETGID, [*gid as usize, 0, 0, 0]), Step::Gid),
+                Ready::Uid(uid) => (call(NR_SETUID, [*uid as usize, 0, 0, 0]), Step::Uid),
+                Ready::NoNewPrivileges => {
+                    let arguments = [PR_SET_NO_NEW_PRIVS as usize, 1, 0, 0];
+                    (call(NR_PRCTL, arguments), Step::NoNewPrivileges)
+                }
+            }
+        };
+        result.map(drop).map_err(|errno| (step, errno))
+    }
+
+    /// nice(2) is relative and exists only in libc.
+    fn renice(&self, by: i32) -> Result<usize, Errno> {
+        // SAFETY: numbers only. The raw call answers 20 - nice, so as never to be negative.
+        let raw = unsafe { call(NR_GETPRIORITY, [PRIO_PROCESS as usize, 0, 0, 0]) }?;
+        let nice = (20 - raw as i32).saturating_add(by).clamp(-20, 19);
+        // SAFETY: numbers only.
+        unsafe { call(NR_SETPRIORITY, [PRIO_PROCESS as usize, 0, nice as usize, 0]) }
+    }
+
+    /// The mask is emptied: a blocked SIGTERM would turn every stop into a kill. Handlers there are
+    /// none, and what was ignored when the guardian started stays ignored, SIGCHLD too (the
+    /// guardian itself had to reset it, to see its shepherds die).
+    fn set_signals(&self) {
+        if self.ignore_child_signal {
+            let action = Sigaction { action: SIG_IGN, ..Sigaction::default() };
+            let arguments = [SIGCHLD as usize, &raw const action as usize, 0, 8];
+            // SAFETY: the structure is the kernel's. It can't fail for this signal.
+            let _ = unsafe { call(NR_RT_SIGACTION, arguments) };
+        }
+        let none = 0_u64;
+        let arguments = [SIG_SETMASK as usize, &raw const none as usize, 0, 8];
+        // SAFETY: the set is readable, eight bytes as the kernel wants it. It can't fail.
+        let _ = unsafe { call(NR_RT_SIGPROCMASK, arguments) };
+    }
+
+    /// Tries each candidate as execvp(3) does: goes on where there is nothing to execute, remembers
+    /// that something was there but not permitted.
+    fn execute(&self) -> (Errno, usize) {
+        let mut result = (Errno(ENOENT), 0);
+        let mut denied = false;
+        for (index, &path) in self.candidates.iter().enumerate() {
+            let (argv, envp) = (self.arguments.as_ptr(), self.environment.as_ptr());
+            // SAFETY: the path ends with a NUL, both lists with a null pointer, and all of them are
+            // readable until the exec.
+            let executed =
+                unsafe { call(NR_EXECVE, [path as usize, argv as usize, envp as usize, 0]) };
+            let Err(errno) = executed else { continue };
+            match errno.0 {
+                EACCES => {
+                    if !denied {
+                        result = (errno, index);
+                    }
+                    denied = true;
+                }
+                ENOENT | ENOTDIR | ESTALE | ENODEV | ETIMEDOUT => {
+                    if !denied {
+                        // The last word for a single path, and one word for a whole search.
+                        let errno = if self.candidates.len() == 1 { errno } else { Errno(ENOENT) };
+                        result = (errno, index);
+                    }
+                }
+                _ => return (errno, index),
+            }
+        }
+        result
+    }
+}

@@ -1,0 +1,86 @@
+//! The instructions of x86-64: a system call, a clone onto another stack, the program's entry.
+
+use core::arch::asm;
+
+/// Makes a system call with up to six arguments.
+///
+/// # Safety
+///
+/// The arguments must be what the call expects: pointers valid for what it reads and writes.
+pub(super) unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
+    let result;
+    // SAFETY: the kernel's calling convention: number in rax, arguments in these registers, rcx and
+    // r11 overwritten, result in rax. What the call does to memory is the caller's contract.
+    unsafe {
+        asm!(
+            "syscall",
+            inlateout("rax") number as isize => result,
+            in("rdi") arguments[0],
+            in("rsi") arguments[1],
+            in("rdx") arguments[2],
+            in("r10") arguments[3],
+            in("r8") arguments[4],
+            in("r9") arguments[5],
+            lateout("rcx") _,
+            lateout("r11") _,
+            options(nostack),
+        );
+    }
+    result
+}
+
+/// `clone(2)` with shared memory: the child runs `entry(argument)` on the stack that ends at `top`.
+///
+/// # Safety
+///
+/// `top` must be the 16-byte aligned end of a stack that nothing else uses until the child has
+/// executed a program or ended; `argument` must stay valid for as long; `pidfd` must be writable if
+/// the flags hold `CLONE_PIDFD`, and `cleared` for ever if they hold `CLONE_CHILD_CLEARTID`.
+pub(super) unsafe fn clone_onto(
+    flags: usize,
+    top: *mut u8,
+    pidfd: *mut i32,
+    cleared: *mut u32,
+    entry: extern "C" fn(*const u8) -> !,
+    argument: *const u8,
+) -> isize {
+    let result;
+    // SAFETY: in the parent this is a system call like any other. The child starts after `syscall`
+    // with a copy of the registers, rax = 0 and rsp = top, and never comes back: it calls `entry`,
+    // whose address and argument are in registers that the kernel keeps.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r13",
+            "call r12",
+            "ud2",
+            "2:",
+            inlateout("rax") super::abi::NR_CLONE as isize => result,
+            in("rdi") flags,
+            in("rsi") top,
+            in("rdx") pidfd,
+            in("r10") cleared,
+            in("r8") 0,
+            in("r12") entry,
+            in("r13") argument,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    result
+}
+
+// The program's entry: the kernel jumps here with the argument count at rsp and rsp 16-byte
+// aligned; `call` makes the alignment what a function expects.
+#[cfg(not(test))]
+core::arch::global_asm!(
+    ".globl _start",
+    "_start:",
+    "xor ebp, ebp",
+    "call {main}",
+    "ud2",
+    main = sym crate::start,
+);
