@@ -322,7 +322,7 @@ impl Shepherd {
             live.leader = Leader::Zombie;
         }
         let mut others = false;
-        for pid in Kinship::now().own_children() {
+        for pid in Kinship::of_own_children().1 {
             others |= pid != leader && !self.reap(pid);
         }
         if !others {

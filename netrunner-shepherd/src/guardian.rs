@@ -188,43 +188,43 @@ impl Watch {
 
     /// Forks a shepherd for this lane; an error goes to the client on it.
     fn bear(&mut self, far_end: Fd, session: Session) {
-        let slot = match self.free.pop() {
-            Some(slot) => Ok(slot),
-            None if self.used < self.slots.len() => {
-                self.used += 1;
-                Ok(self.used - 1)
-            }
-            None => Err(Errno(EAGAIN)),
+        let Some(slot) = self.take_slot() else {
+            return refuse(far_end, Errno(EAGAIN));
         };
-        let born = slot.and_then(|slot| {
-            self.slots[slot].store(standing::encode(Standing::Idle), Ordering::Release);
-            match calls::fork() {
-                Ok(Some(pid)) => Ok((slot, pid)),
-                Ok(None) => {
-                    // The shepherd: what is the guardian's is let go of.
-                    self.lane = None;
-                    event_loop::run(Birth {
-                        lane: far_end.duplicate(3).unwrap_or_else(|_| calls::exit(1)),
-                        client: self.client.duplicate(3).unwrap_or_else(|_| calls::exit(1)),
-                        signals: self.signals.duplicate(3).unwrap_or_else(|_| calls::exit(1)),
-                        null: self.null.duplicate(3).unwrap_or_else(|_| calls::exit(1)),
-                        slot: &self.slots[slot],
-                        session,
-                        ignore_child_signal: self.ignore_child_signal,
-                    });
-                }
-                Err(errno) => {
-                    self.free.push(slot);
-                    Err(errno)
-                }
+        self.slots[slot].store(standing::encode(Standing::Idle), Ordering::Release);
+        match calls::fork() {
+            Ok(Some(shepherd)) => {
+                self.shepherds.insert(shepherd, slot);
             }
-        });
-        match born {
-            Ok((slot, pid)) => {
-                self.shepherds.insert(pid, slot);
+            Ok(None) => {
+                // The shepherd. What is the guardian's alone is let go of; the rest is its own copy.
+                self.lane = None;
+                event_loop::run(Birth {
+                    lane: far_end,
+                    client: self.client.take(),
+                    signals: self.signals.take(),
+                    null: self.null.take(),
+                    slot: &self.slots[slot],
+                    session,
+                    ignore_child_signal: self.ignore_child_signal,
+                });
             }
-            Err(errno) => Lane::new(far_end).send(&crate::no_shepherd(errno), None),
+            Err(errno) => {
+                self.free.push(slot);
+                refuse(far_end, errno);
+            }
         }
+    }
+
+    fn take_slot(&mut self) -> Option<usize> {
+        if let Some(slot) = self.free.pop() {
+            return Some(slot);
+        }
+        let slot = self.used;
+        (slot < self.slots.len()).then(|| {
+            self.used += 1;
+            slot
+        })
     }
 
     /// Reaps what has ended. A shepherd that ends by itself has proven that nothing of its command is
@@ -252,6 +252,11 @@ impl Watch {
     /// Whether a child is no shepherd. One that has ended counts until it is reaped: it may have left
     /// children of its own.
     fn has_strays(&self) -> bool {
-        Kinship::now().own_children().iter().any(|pid| !self.shepherds.contains_key(pid))
+        Kinship::of_own_children().1.iter().any(|pid| !self.shepherds.contains_key(pid))
     }
+}
+
+/// Tells the client on the lane itself that no shepherd serves it.
+fn refuse(far_end: Fd, errno: Errno) {
+    Lane::new(far_end).send(&crate::no_shepherd(errno), None);
 }

@@ -26,24 +26,19 @@ pub(crate) enum Kinship {
 }
 
 impl Kinship {
-    /// Finds out which there is. The list is a picture of this moment.
-    pub(crate) fn now() -> Kinship {
-        match open(c"/proc/thread-self/children", O_RDONLY) {
-            Ok(_) => Kinship::Files,
-            Err(_) => Kinship::List(
-                numbers(c"/proc")
+    /// Finds out which there is, and the children of this process, which has one thread. A list is a
+    /// picture of this moment.
+    pub(crate) fn of_own_children() -> (Kinship, Vec<Pid>) {
+        match read_long_file(c"/proc/thread-self/children") {
+            Ok(content) => (Kinship::Files, parse_children(&content)),
+            Err(_) => {
+                let list = numbers(c"/proc")
                     .into_iter()
-                    .filter_map(|pid| stat(pid).map(|stat| (pid, stat.parent)))
-                    .collect(),
-            ),
-        }
-    }
-
-    /// The children of this process, which has one thread.
-    pub(crate) fn own_children(&self) -> Vec<Pid> {
-        match self {
-            Kinship::Files => read_children(c"/proc/thread-self/children"),
-            Kinship::List(_) => self.children(crate::sys::calls::own_pid()),
+                    .filter_map(|pid| stat(pid).map(|stat| (pid, stat.parent)));
+                let kinship = Kinship::List(list.collect());
+                let children = kinship.children(crate::sys::calls::own_pid());
+                (kinship, children)
+            }
         }
     }
 
@@ -55,7 +50,9 @@ impl Kinship {
                 for thread in numbers(path(&[b"/proc/", &digits(of), b"/task"]).as_c_str()) {
                     let file =
                         path(&[b"/proc/", &digits(of), b"/task/", &digits(thread), b"/children"]);
-                    children.extend(read_children(file.as_c_str()));
+                    // A thread that has just ended has no children.
+                    let content = read_long_file(file.as_c_str()).unwrap_or_default();
+                    children.extend(parse_children(&content));
                 }
                 children
             }
@@ -93,8 +90,7 @@ pub(crate) fn name(pid: Pid) -> Vec<u8> {
     }
 }
 
-fn read_children(file: &CStr) -> Vec<Pid> {
-    let Ok(content) = read_long_file(file) else { return Vec::new() };
+fn parse_children(content: &[u8]) -> Vec<Pid> {
     content.split(|&byte| byte == b' ').filter_map(parse).filter(|&pid| pid > 0).map(Pid).collect()
 }
 

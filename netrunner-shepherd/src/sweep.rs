@@ -48,8 +48,8 @@ impl Held {
 /// Calls `visit` for every descendant of this process, but not for the children that `is_other`
 /// names, nor for what is below them.
 fn walk(is_other: &dyn Fn(Pid) -> bool, visit: &mut dyn FnMut(&Held)) {
-    let kinship = Kinship::now();
-    for pid in kinship.own_children() {
+    let (kinship, children) = Kinship::of_own_children();
+    for pid in children {
         if !is_other(pid) {
             let child = Held { pid, pidfd: None };
             visit(&child);

@@ -40,6 +40,11 @@ impl Fd {
         self.0
     }
 
+    /// Takes the descriptor out, in a process that uses `self` no more: a forked copy.
+    pub(crate) fn take(&mut self) -> Fd {
+        core::mem::replace(self, Fd(-1))
+    }
+
     /// Another descriptor for the same file, at the lowest free number from `at_least`.
     pub(crate) fn duplicate(&self, at_least: i32) -> Result<Fd, Errno> {
         let arguments = [self.0 as usize, F_DUPFD_CLOEXEC as usize, at_least as usize, 0, 0, 0];
