@@ -124,49 +124,50 @@ impl Shepherd {
         if let Some(lane) = self.lane.as_mut().filter(|_| lane & POLLOUT != 0) {
             lane.flush();
         }
-        // What is in the lane is read before the client's end is acted on: it may be a Detach.
-        if lane & (POLLIN | POLLHUP | POLLERR) != 0 || client != 0 {
+        if lane & (POLLIN | POLLHUP | POLLERR) != 0 {
             self.hear();
         }
         if client != 0 {
+            // What is in the lane is read before the client's end is acted on: it may be a Detach.
+            while self.hear() == Flow::More {}
             self.machine.handle_client_gone(calls::now());
             self.perform();
         }
         if signals != 0 {
-            // Emptied before the children are looked at, so that none can end unseen in between.
-            let mut emptied = [0; 128 * 4];
-            while self.signals.read(&mut emptied).is_ok_and(|count| count > 0) {}
+            // Taken before the children are looked at, so that none can end unseen in between. There
+            // is at most one to take: a pending SIGCHLD swallows the next.
+            let mut taken = [0; 128];
+            let _ = self.signals.read(&mut taken);
             self.see_children();
         }
-        self.machine.handle_timeout(calls::now());
-        self.perform();
+        if self.machine.deadline().is_some() {
+            self.machine.handle_timeout(calls::now());
+            self.perform();
+        }
         self.close_silent_lane();
     }
 
-    /// Reads the lane until it is dry.
-    fn hear(&mut self) {
-        loop {
-            let Some(lane) = &mut self.lane else { return };
-            if !self.machine.client_is_here() {
-                // A last event is on its way; the lane is dropped when that is sent, or can't be.
-                if lane.receive() == Flow::Ended {
-                    self.lane = None;
-                }
-                return;
-            }
-            match lane.receive() {
-                Flow::More => {}
-                Flow::Dry => return,
-                Flow::Ended => {
-                    self.lane = None;
-                    self.machine.handle_client_gone(calls::now());
-                    return self.perform();
+    /// Reads the lane once, and obeys.
+    fn hear(&mut self) -> Flow {
+        let Some(lane) = &mut self.lane else { return Flow::Ended };
+        let flow = lane.receive();
+        match flow {
+            // Nobody is listened to any more: a last event is on its way, and the lane is dropped
+            // when that is sent, or can't be.
+            Flow::More | Flow::Dry if !self.machine.client_is_here() => return Flow::Dry,
+            Flow::More => {
+                while self.obey() {
+                    self.perform();
                 }
             }
-            while self.obey() {
+            Flow::Dry => {}
+            Flow::Ended => {
+                self.lane = None;
+                self.machine.handle_client_gone(calls::now());
                 self.perform();
             }
         }
+        flow
     }
 
     /// Takes one request from the lane; false when there is no whole one.

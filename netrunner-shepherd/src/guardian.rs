@@ -111,8 +111,9 @@ impl Watch {
             self.machine.handle_client_gone(calls::now());
         }
         if signals != 0 {
-            let mut emptied = [0; 128 * 4];
-            while self.signals.read(&mut emptied).is_ok_and(|count| count > 0) {}
+            // At most one is pending; taken before the children are looked at.
+            let mut taken = [0; 128];
+            let _ = self.signals.read(&mut taken);
             self.see_children();
         }
     }
