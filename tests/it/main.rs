@@ -1,1 +1,22 @@
-//! x
+//! The promises of NetRunner, each shown by tests that carry its number.
+//!
+//! Every test runs in an arena of its own (`harness`), which counts what outlives it.
+
+#![deny(unsafe_code)]
+
+mod api_parity;
+mod bad_input;
+mod credentials;
+mod harness;
+mod p1_client_death;
+mod p2_handle_drop;
+mod p3_shepherd_death;
+mod p4_leftovers;
+mod p4_whole_tree;
+mod p5_no_zombies;
+mod p6_no_leaks;
+mod p7_no_lost_bytes;
+mod p8_no_hang;
+mod p9_honest_outcomes;
+mod shapes;
+mod strange_clients;

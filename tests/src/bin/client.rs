@@ -1,0 +1,413 @@
+//! A scriptable program that uses `netrunner-sync`, for what cannot be done to the test itself: to
+//! be killed, to exec, to fork, to lose its standard streams. Its arguments are a script.
+//!
+//! Commands are puppets with the script in the brackets.
+//!
+//! | words | |
+//! |---|---|
+//! | `grace MS` `timeout MS` `leftovers stop\|wait\|keep` `pipes` `quiet` | for all commands from here on |
+//! | `spawn [ … ]` | the new child becomes the current one, on top of the earlier ones |
+//! | `wait N` `wait-keep N` `wait-signal N` `stop` `kill` `drop` `detach` `lose` | the current child: must exit N, must die by N, …; `wait-keep` leaves it current, `lose` forgets the handle |
+//! | `wait-any-error` | the current child has no honest status: the wait must fail |
+//! | `pid FILE` | writes the current child's number |
+//! | `output [ … ]` `output-to FILE [ … ]` | must exit 0; its stdout to our stdout or to the file |
+//! | `try-output [ … ]` | may fail, must return |
+//! | `churn N [ … ]` `churn-spawn N [ … ]` | `output`, or spawn + wait, N times or `forever` |
+//! | `threads N [ client script ]` `thread [ client script ]` | all joined; the children of `thread` come to us |
+//! | `fork [ client script ]` | a raw copy of this process does the script and exits |
+//! | `exec PROGRAM …` `exec-client …` | takes all that is left |
+//! | `reap-loop` | a thread that calls wait(-1) for ever |
+//! | `ignore SIG` `default SIG` `block SIG` `subreaper` `group` `close N` `open-many N` `chdir DIR` `umask N` | about itself |
+//! | `become ID` `no-new-privs` `refresh` | change what it may do; let go of the old guardian |
+//! | `remember-fds` `check-fds` | their number must be the same |
+//! | `shoot-guardian` | SIGKILL to the guardian of the living last child |
+//! | `check-zombies` | this process may have no zombie |
+//! | `take-pid SECONDS` | starts a process that gets the number of the last child (own pid namespace) |
+//! | `touch FILE` `await FILE` `print T` `sleep S` `exit N` `abort` `panic` | |
+//!
+//! What must not happen is said in the file `client-failed` and ends it with code 70.
+
+#![deny(unsafe_code)]
+
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use netrunner_sync::{Child, Command, ExitStatus, Leftovers, Shepherds, Stdio};
+use netrunner_tests::script::Words;
+use netrunner_tests::sys::{self, Forked, OnSignal, Waited};
+use netrunner_tests::{procs, wait};
+
+fn main() {
+    sys::alarm(wait::scaled(Duration::from_secs(150)).as_secs() as u32);
+    sys::no_core_files();
+    let script: Vec<OsString> = std::env::args_os().skip(1).collect();
+    Client::default().perform(&script);
+    sys::exit_now(0);
+}
+
+/// Says what is wrong in a place that is there even when the standard streams are not.
+fn fail(what: impl std::fmt::Display) -> ! {
+    let told = File::options()
+        .append(true)
+        .create(true)
+        .open("client-failed")
+        .and_then(|mut file| writeln!(file, "{what}"));
+    if told.is_err() {
+        sys::exit_now(71);
+    }
+    sys::exit_now(70);
+}
+
+fn must<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> T {
+    result.unwrap_or_else(|error| fail(format_args!("{what}: {error}")))
+}
+
+#[derive(Clone, Default)]
+struct Settings {
+    grace: Option<Duration>,
+    timeout: Option<Duration>,
+    leftovers: Option<Leftovers>,
+    pipes: bool,
+    quiet: bool,
+}
+
+impl Settings {
+    fn command(&self, script: &[OsString]) -> Command {
+        let mut command = Command::new(beside_us("puppet"));
+        command.args(script);
+        if let Some(grace) = self.grace {
+            command.grace(grace);
+        }
+        if let Some(timeout) = self.timeout {
+            command.timeout(timeout);
+        }
+        if let Some(leftovers) = self.leftovers {
+            command.leftovers(leftovers);
+        }
+        if self.pipes {
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        }
+        if self.quiet {
+            command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        }
+        command
+    }
+}
+
+fn beside_us(name: &str) -> PathBuf {
+    must("the path of this program", std::env::current_exe()).with_file_name(name)
+}
+
+#[derive(Default)]
+struct Client {
+    settings: Settings,
+    children: Vec<Child>,
+    last_pid: u32,
+    descriptors: usize,
+    kept_open: Vec<File>,
+}
+
+impl Client {
+    fn perform(&mut self, script: &[OsString]) {
+        let words = &mut Words::new(script);
+        while let Some(verb) = words.next_word() {
+            let verb = must("verbs are UTF-8", verb.to_str().ok_or("not this one"));
+            let known = self.prepare(verb, words)
+                || self.command(verb, words)
+                || self.child(verb, words)
+                || self.several(verb, words)
+                || self.oneself(verb, words)
+                || plain(verb, words);
+            if !known {
+                fail(format_args!("client does not know `{verb}`"));
+            }
+        }
+    }
+
+    fn prepare(&mut self, verb: &str, words: &mut Words<'_>) -> bool {
+        match verb {
+            "grace" => self.settings.grace = Some(Duration::from_millis(words.number(verb))),
+            "timeout" => self.settings.timeout = Some(Duration::from_millis(words.number(verb))),
+            "leftovers" => {
+                self.settings.leftovers = Some(match words.text(verb) {
+                    "stop" => Leftovers::Stop,
+                    "wait" => Leftovers::Wait,
+                    "keep" => Leftovers::Keep,
+                    other => fail(format_args!("`leftovers {other}`")),
+                });
+            }
+            "pipes" => self.settings.pipes = true,
+            "quiet" => self.settings.quiet = true,
+            _ => return false,
+        }
+        true
+    }
+
+    fn command(&mut self, verb: &str, words: &mut Words<'_>) -> bool {
+        match verb {
+            "spawn" => {
+                let child = must(verb, self.settings.command(words.bracketed(verb)).spawn());
+                self.last_pid = child.id();
+                self.children.push(child);
+            }
+            "output" => {
+                let output = self.output(words.bracketed(verb));
+                must("print", std::io::stdout().write_all(&output));
+            }
+            "output-to" => {
+                let path = words.raw(verb).clone();
+                let output = self.output(words.bracketed(verb));
+                must("write", std::fs::write(path, output));
+            }
+            "try-output" => {
+                // Either is right; what counts is that it comes back.
+                let _ = self.settings.command(words.bracketed(verb)).output();
+            }
+            "churn" | "churn-spawn" => {
+                let times = match words.text(verb) {
+                    "forever" => u64::MAX,
+                    number => must(verb, number.parse()),
+                };
+                let script = words.bracketed(verb);
+                for _ in 0..times {
+                    let mut command = self.settings.command(script);
+                    if verb == "churn" {
+                        must(verb, command.output());
+                    } else {
+                        let mut child = must(verb, command.spawn());
+                        must(verb, child.wait());
+                    }
+                }
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn output(&self, script: &[OsString]) -> Vec<u8> {
+        let output = must("output", self.settings.command(script).output());
+        if !output.status.success() {
+            fail(format_args!(
+                "output {script:?}: {}, {}",
+                output.status,
+                String::from_utf8_lossy(&output.stderr)
+            ));
+        }
+        output.stdout
+    }
+
+    fn current(&mut self) -> Child {
+        self.children.pop().unwrap_or_else(|| fail("there is no current child"))
+    }
+
+    fn child(&mut self, verb: &str, words: &mut Words<'_>) -> bool {
+        match verb {
+            "wait" => {
+                let wanted = words.number(verb) as i32;
+                let status = must(verb, self.current().wait());
+                expect(status, status.code() == Some(wanted), wanted);
+            }
+            "wait-keep" => {
+                let wanted = words.number(verb) as i32;
+                let mut child = self.current();
+                let status = must(verb, child.wait());
+                expect(status, status.code() == Some(wanted), wanted);
+                self.children.push(child);
+            }
+            "wait-signal" => {
+                let wanted = words.signal(verb);
+                let status = must(verb, self.current().wait());
+                expect(status, status.signal() == Some(wanted), wanted);
+            }
+            "wait-any-error" => {
+                if let Ok(status) = self.current().wait() {
+                    fail(format_args!("a made-up status: {status}"));
+                }
+            }
+            "stop" => drop(must(verb, self.current().stop())),
+            "kill" => {
+                let mut child = self.current();
+                must(verb, child.kill());
+                must(verb, child.wait());
+            }
+            "drop" => drop(self.current()),
+            "detach" => {
+                self.current().detach();
+            }
+            "lose" => std::mem::forget(self.current()),
+            "pid" => must(verb, std::fs::write(words.raw(verb), self.last_pid.to_string())),
+            "take-pid" => self.take_pid(words.number(verb)),
+            _ => return false,
+        }
+        true
+    }
+
+    /// Somebody else's process gets the number that our child had, and must live on while the
+    /// handle of that child is used in every way.
+    fn take_pid(&mut self, seconds: u64) {
+        let before = self.last_pid - 1;
+        must("ns_last_pid", std::fs::write("/proc/sys/kernel/ns_last_pid", before.to_string()));
+        let stranger = std::process::Command::new(beside_us("puppet"))
+            .args(["sleep", &seconds.to_string()])
+            .spawn();
+        let mut stranger = must("start the stranger", stranger);
+        if stranger.id() != self.last_pid {
+            fail(format_args!("the stranger is {} and not {}", stranger.id(), self.last_pid));
+        }
+        let mut child = self.current();
+        must("kill after the end", child.kill());
+        must("stop after the end", child.stop());
+        if child.signal(must("a signal", "TERM".parse())).is_ok() {
+            fail("a signal after the end was taken");
+        }
+        drop(child);
+        let status = must("wait for the stranger", stranger.wait());
+        if !status.success() {
+            fail(format_args!("the stranger was hit: {status}"));
+        }
+    }
+
+    fn several(&mut self, verb: &str, words: &mut Words<'_>) -> bool {
+        match verb {
+            "threads" => {
+                let count = words.number(verb);
+                let script = words.bracketed(verb);
+                std::thread::scope(|scope| {
+                    for _ in 0..count {
+                        let settings = self.settings.clone();
+                        scope.spawn(|| Client { settings, ..Client::default() }.perform(script));
+                    }
+                });
+            }
+            "thread" => {
+                let script = words.bracketed(verb).to_vec();
+                let settings = self.settings.clone();
+                let thread = std::thread::spawn(move || {
+                    let mut client = Client { settings, ..Client::default() };
+                    client.perform(&script);
+                    client.children
+                });
+                let children = must(verb, thread.join().map_err(|_| "it panicked"));
+                if let Some(last) = children.last() {
+                    self.last_pid = last.id();
+                }
+                self.children.extend(children);
+            }
+            "fork" => {
+                let script = words.bracketed(verb);
+                if must(verb, sys::fork()) == Forked::Copy {
+                    let settings = self.settings.clone();
+                    Client { settings, ..Client::default() }.perform(script);
+                    sys::exit_now(0);
+                }
+            }
+            "reap-loop" => {
+                std::thread::spawn(|| {
+                    loop {
+                        if sys::wait_any(true) == Waited::NoChild {
+                            std::thread::yield_now();
+                        }
+                    }
+                });
+            }
+            "exec" | "exec-client" => {
+                let rest = words.remaining();
+                let error = if verb == "exec" {
+                    let Some((program, args)) = rest.split_first() else { fail("exec what?") };
+                    std::process::Command::new(program).args(args).exec()
+                } else {
+                    std::process::Command::new(beside_us("client")).args(rest).exec()
+                };
+                fail(format_args!("exec {rest:?}: {error}"));
+            }
+            _ => return false,
+        }
+        true
+    }
+
+    fn oneself(&mut self, verb: &str, words: &mut Words<'_>) -> bool {
+        match verb {
+            "open-many" => {
+                let count = words.number(verb);
+                must(verb, sys::allow_descriptors(count + 500));
+                for _ in 0..count {
+                    let file = must(verb, File::open("/dev/null"));
+                    // As a careless program does: open across exec.
+                    must(verb, sys::keep_across_exec(&file));
+                    self.kept_open.push(file);
+                }
+            }
+            "remember-fds" => self.descriptors = procs::descriptors(std::process::id()).len(),
+            "check-fds" => {
+                let now = || procs::descriptors(std::process::id());
+                // The watcher may still be closing what belonged to the last command.
+                if !wait::reached_within(wait::PATIENCE, || now().len() == self.descriptors) {
+                    fail(format_args!(
+                        "there were {} descriptors, now there are {:?}",
+                        self.descriptors,
+                        now()
+                    ));
+                }
+            }
+            "shoot-guardian" => {
+                let shepherd = procs::Proc::get(self.last_pid).map(|child| child.ppid);
+                let guardian = shepherd.and_then(procs::Proc::get).map(|shepherd| shepherd.ppid);
+                let guardian = must(verb, guardian.ok_or("no guardian there"));
+                must(verb, sys::kill(guardian as i32, libc::SIGKILL));
+            }
+            "check-zombies" => {
+                let me = std::process::id();
+                let zombies =
+                    || procs::all().into_iter().filter(|p| p.ppid == me && p.is_zombie()).count();
+                if !wait::reached_within(wait::PATIENCE, || zombies() == 0) {
+                    fail(format_args!("{} zombies", zombies()));
+                }
+            }
+            "become" => must(verb, sys::become_user(words.number(verb) as u32)),
+            "no-new-privs" => must(verb, sys::no_new_privs()),
+            "subreaper" => must(verb, sys::become_subreaper()),
+            "refresh" => Shepherds::refresh(),
+            _ => return false,
+        }
+        true
+    }
+}
+
+fn expect(status: ExitStatus, right: bool, wanted: i32) {
+    if !right {
+        fail(format_args!("ended with {status} and not {wanted}"));
+    }
+}
+
+fn plain(verb: &str, words: &mut Words<'_>) -> bool {
+    match verb {
+        "ignore" => sys::on_signal(words.signal(verb), OnSignal::Ignore),
+        "default" => sys::on_signal(words.signal(verb), OnSignal::Default),
+        "block" => sys::block(&[words.signal(verb)]),
+        "group" => must(verb, sys::own_group()),
+        "close" => sys::close(words.number(verb) as i32),
+        "chdir" => must(verb, std::env::set_current_dir(words.raw(verb))),
+        "umask" => drop(sys::umask(words.number(verb) as u32)),
+        "touch" => drop(must(verb, File::create(words.raw(verb)))),
+        "await" => {
+            let path = PathBuf::from(words.raw(verb));
+            while !path.exists() {
+                std::thread::sleep(Duration::from_millis(1));
+            }
+        }
+        "print" => must(verb, writeln!(std::io::stdout(), "{}", words.text(verb))),
+        "sleep" => match words.text(verb) {
+            "forever" => sys::pause_for_ever(),
+            seconds => std::thread::sleep(Duration::from_secs_f64(must(verb, seconds.parse()))),
+        },
+        "exit" => sys::exit_now(words.number(verb) as i32),
+        "abort" => std::process::abort(),
+        "panic" => panic!("as the script wants"),
+        _ => return false,
+    }
+    true
+}

@@ -1,0 +1,17 @@
+//! What the three test programs and the test binary share: signal names, script words, the view
+//! through `/proc`, the lock-file oracle, waiting.
+//!
+//! * `puppet` is the one scriptable child.
+//! * `client` is a scriptable program that uses `netrunner-sync`, to be killed from outside.
+//! * `arena` is the subreaper that runs one test and counts what outlives it.
+//!
+//! What needs `unsafe` is in [`sys`] alone. The library under test is not used here.
+
+#![deny(unsafe_code)]
+
+pub mod lock;
+pub mod pattern;
+pub mod procs;
+pub mod script;
+pub mod sys;
+pub mod wait;

@@ -1,0 +1,330 @@
+//! System calls that std has no form of. The one file of the tests with `unsafe`.
+//!
+//! The puppet is single-threaded wherever it forks, so that its copies may run ordinary Rust code.
+
+#![allow(unsafe_code)]
+
+use std::fs::File;
+use std::io;
+use std::os::fd::{AsRawFd as _, RawFd};
+use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
+use std::time::Duration;
+
+/// Which side of a fork goes on here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Forked {
+    /// The new process.
+    Copy,
+    /// The process that forked, with the number of the new one.
+    Origin(u32),
+}
+
+fn check(result: libc::c_int) -> io::Result<libc::c_int> {
+    if result == -1 { Err(io::Error::last_os_error()) } else { Ok(result) }
+}
+
+/// fork(2), without any handler of a library. The copy keeps what is left of the alarm.
+pub fn fork() -> io::Result<Forked> {
+    // A fork clears the alarm, and nothing may outlive the self-destruct.
+    let left = alarm(0);
+    // SAFETY: fork has no precondition on memory. The copy of a single-threaded process is a
+    // normal process; the client, which has threads, relies on glibc's own care for malloc.
+    let forked = check(unsafe { libc::fork() });
+    alarm(left);
+    match forked? {
+        0 => Ok(Forked::Copy),
+        pid => Ok(Forked::Origin(pid as u32)),
+    }
+}
+
+/// alarm(2): SIGALRM after so many seconds, 0 for none; returns what was left of the last one.
+pub fn alarm(seconds: u32) -> u32 {
+    // SAFETY: alarm takes a plain number.
+    unsafe { libc::alarm(seconds) }
+}
+
+/// Ends the process without running anything at exit.
+pub fn exit_now(code: i32) -> ! {
+    // SAFETY: _exit takes a plain number and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// Ends only the calling thread, without unwinding, also when it is the first one.
+pub fn end_this_thread() -> ! {
+    // SAFETY: the exit system call ends this thread alone and touches no memory. Nothing joins it.
+    unsafe { libc::syscall(libc::SYS_exit, 0) };
+    unreachable!("a thread that has ended")
+}
+
+/// Waits for signals for ever.
+pub fn pause_for_ever() -> ! {
+    loop {
+        // SAFETY: pause has no arguments.
+        unsafe { libc::pause() };
+    }
+}
+
+/// What to do on a signal.
+#[derive(Debug, Clone, Copy)]
+pub enum OnSignal {
+    /// As at exec.
+    Default,
+    /// Nothing.
+    Ignore,
+    /// End with this exit code.
+    Exit(i32),
+    /// Append its number and a line feed to this descriptor.
+    Note(RawFd),
+}
+
+static EXIT_CODES: [AtomicI32; 65] = [const { AtomicI32::new(0) }; 65];
+static NOTES: [AtomicI32; 65] = [const { AtomicI32::new(-1) }; 65];
+
+extern "C" fn exit_on_signal(signal: libc::c_int) {
+    exit_now(EXIT_CODES[signal as usize].load(Ordering::Relaxed));
+}
+
+extern "C" fn note_signal(signal: libc::c_int) {
+    let line = [b'0' + (signal / 10) as u8, b'0' + (signal % 10) as u8, b'\n'];
+    let file = NOTES[signal as usize].load(Ordering::Relaxed);
+    // SAFETY: write is async-signal-safe and the buffer outlives the call.
+    unsafe { libc::write(file, line.as_ptr().cast(), line.len()) };
+}
+
+/// Sets what happens on `signal`.
+pub fn on_signal(signal: i32, what: OnSignal) {
+    let handler = match what {
+        OnSignal::Default => libc::SIG_DFL,
+        OnSignal::Ignore => libc::SIG_IGN,
+        OnSignal::Exit(code) => {
+            EXIT_CODES[signal as usize].store(code, Ordering::Relaxed);
+            exit_on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t
+        }
+        OnSignal::Note(file) => {
+            NOTES[signal as usize].store(file, Ordering::Relaxed);
+            note_signal as extern "C" fn(libc::c_int) as libc::sighandler_t
+        }
+    };
+    // SAFETY: the handlers above are async-signal-safe: they load an atomic and make one call.
+    unsafe { libc::signal(signal, handler) };
+}
+
+fn signal_set(signals: &[i32]) -> libc::sigset_t {
+    // SAFETY: sigset_t is plain data that sigemptyset initialises; sigaddset checks the number.
+    unsafe {
+        let mut set = std::mem::zeroed();
+        libc::sigemptyset(&mut set);
+        for signal in signals {
+            libc::sigaddset(&mut set, *signal);
+        }
+        set
+    }
+}
+
+/// Blocks signals in this thread.
+pub fn block(signals: &[i32]) {
+    let set = signal_set(signals);
+    // SAFETY: both pointers are to valid sets or null.
+    unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) };
+}
+
+/// Unblocks signals in this thread.
+pub fn unblock(signals: &[i32]) {
+    let set = signal_set(signals);
+    // SAFETY: both pointers are to valid sets or null.
+    unsafe { libc::pthread_sigmask(libc::SIG_UNBLOCK, &set, std::ptr::null_mut()) };
+}
+
+/// Waits for one of `signals`, which must be blocked.
+pub fn wait_signal(signals: &[i32], limit: Duration) -> Option<i32> {
+    let set = signal_set(signals);
+    let limit = libc::timespec {
+        tv_sec: limit.as_secs() as libc::time_t,
+        tv_nsec: limit.subsec_nanos() as libc::c_long,
+    };
+    // SAFETY: set and limit are valid for the call; no information is asked for.
+    check(unsafe { libc::sigtimedwait(&set, std::ptr::null_mut(), &limit) }).ok()
+}
+
+/// kill(2). A negative number is a group.
+pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
+    // SAFETY: kill takes plain numbers.
+    check(unsafe { libc::kill(pid, signal) }).map(drop)
+}
+
+/// getppid(2).
+pub fn ppid() -> u32 {
+    // SAFETY: getppid has no arguments and cannot fail.
+    unsafe { libc::getppid() as u32 }
+}
+
+/// setsid(2).
+pub fn setsid() -> io::Result<()> {
+    // SAFETY: setsid has no arguments.
+    check(unsafe { libc::setsid() }).map(drop)
+}
+
+/// A process group of one's own.
+pub fn own_group() -> io::Result<()> {
+    // SAFETY: setpgid takes plain numbers.
+    check(unsafe { libc::setpgid(0, 0) }).map(drop)
+}
+
+/// How a child ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ended {
+    /// By itself.
+    Code(i32),
+    /// By a signal.
+    Signal(i32),
+}
+
+/// What wait(-1) had to say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Waited {
+    /// A child was reaped.
+    Reaped(u32, Ended),
+    /// There are children, none has ended.
+    NoneEnded,
+    /// There is no child at all.
+    NoChild,
+}
+
+/// waitpid(-1), blocking or not.
+pub fn wait_any(block: bool) -> Waited {
+    let mut status = 0;
+    let flags = if block { 0 } else { libc::WNOHANG };
+    loop {
+        // SAFETY: status is valid for the call.
+        match check(unsafe { libc::waitpid(-1, &mut status, flags | libc::__WALL) }) {
+            Ok(0) => return Waited::NoneEnded,
+            Ok(pid) if libc::WIFSIGNALED(status) => {
+                return Waited::Reaped(pid as u32, Ended::Signal(libc::WTERMSIG(status)));
+            }
+            Ok(pid) => return Waited::Reaped(pid as u32, Ended::Code(libc::WEXITSTATUS(status))),
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+            Err(_no_child) => return Waited::NoChild,
+        }
+    }
+}
+
+/// Takes the whole file as a POSIX record lock; it belongs to this process until that is gone.
+pub fn lock(file: &File) -> io::Result<()> {
+    let request = whole_file();
+    // SAFETY: the descriptor is open and the structure valid for the call.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &request) }).map(drop)
+}
+
+/// Who else holds a lock on the file.
+pub fn lock_holder(file: &File) -> io::Result<Option<u32>> {
+    let mut request = whole_file();
+    // SAFETY: the descriptor is open and the structure valid for the call.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_GETLK, &mut request) })?;
+    Ok((i32::from(request.l_type) != libc::F_UNLCK).then_some(request.l_pid as u32))
+}
+
+fn whole_file() -> libc::flock {
+    // SAFETY: flock is plain data, and all zeros is a valid value of it.
+    let mut request: libc::flock = unsafe { std::mem::zeroed() };
+    request.l_type = libc::F_WRLCK as libc::c_short;
+    request.l_whence = libc::SEEK_SET as libc::c_short;
+    request
+}
+
+/// A counter that all later copies of this process share.
+pub fn shared_counter() -> &'static AtomicU64 {
+    // SAFETY: a fresh shared mapping of one page, zeroed, aligned, and never unmapped, is a valid
+    // AtomicU64 for the rest of this process and of every copy of it.
+    unsafe {
+        let page = libc::mmap(
+            std::ptr::null_mut(),
+            4096,
+            libc::PROT_READ | libc::PROT_WRITE,
+            libc::MAP_SHARED | libc::MAP_ANONYMOUS,
+            -1,
+            0,
+        );
+        assert!(page != libc::MAP_FAILED, "a shared page: {}", io::Error::last_os_error());
+        &*page.cast::<AtomicU64>()
+    }
+}
+
+/// Closes a descriptor by its number, whoever owned it.
+pub fn close(fd: RawFd) {
+    // SAFETY: the scripts close numbers that no owner in this program uses afterwards: 0 to 2, and
+    // what was inherited.
+    unsafe { libc::close(fd) };
+}
+
+/// Another descriptor for the same file that stays open across exec.
+pub fn leak_copy(file: &File) -> io::Result<RawFd> {
+    // SAFETY: the descriptor is open; F_DUPFD takes a plain number.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_DUPFD, 3) })
+}
+
+/// Makes a descriptor survive exec.
+pub fn keep_across_exec(file: &File) -> io::Result<()> {
+    // SAFETY: the descriptor is open; F_SETFD takes a plain number.
+    check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETFD, 0) }).map(drop)
+}
+
+/// Raises the soft limit of open descriptors to at least `count`, as far as the hard one lets.
+pub fn allow_descriptors(count: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is valid for both calls.
+    unsafe {
+        check(libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit))?;
+        limit.rlim_cur = limit.rlim_cur.max(count).min(limit.rlim_max);
+        check(libc::setrlimit(libc::RLIMIT_NOFILE, &limit)).map(drop)
+    }
+}
+
+/// No core files from processes that die on purpose; what is inherited stays so.
+pub fn no_core_files() {
+    let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is valid for the call. A failure only leaves a core file.
+    unsafe { libc::setrlimit(libc::RLIMIT_CORE, &limit) };
+}
+
+/// Gives up root for good: no groups, this gid, this uid, in all threads.
+pub fn become_user(id: u32) -> io::Result<()> {
+    // SAFETY: plain numbers; an empty list needs no pointer.
+    unsafe {
+        check(libc::setgroups(0, std::ptr::null()))?;
+        check(libc::setresgid(id, id, id))?;
+        check(libc::setresuid(id, id, id)).map(drop)
+    }
+}
+
+/// The effective user.
+pub fn euid() -> u32 {
+    // SAFETY: geteuid has no arguments and cannot fail.
+    unsafe { libc::geteuid() }
+}
+
+/// umask(2).
+pub fn umask(mask: u32) -> u32 {
+    // SAFETY: umask takes a plain number and cannot fail.
+    unsafe { libc::umask(mask) }
+}
+
+fn prctl(option: libc::c_int, value: libc::c_ulong) -> io::Result<()> {
+    let zero: libc::c_ulong = 0;
+    // SAFETY: every option used here takes plain numbers.
+    check(unsafe { libc::prctl(option, value, zero, zero, zero) }).map(drop)
+}
+
+/// Orphans below this process become its children.
+pub fn become_subreaper() -> io::Result<()> {
+    prctl(libc::PR_SET_CHILD_SUBREAPER, 1)
+}
+
+/// The signal that this process gets when the thread that made it ends; 0 for none.
+pub fn signal_on_origins_death(signal: i32) -> io::Result<()> {
+    prctl(libc::PR_SET_PDEATHSIG, signal as libc::c_ulong)
+}
+
+/// No new privileges from here on.
+pub fn no_new_privs() -> io::Result<()> {
+    prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+}
