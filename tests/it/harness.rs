@@ -353,6 +353,10 @@ impl Canary {
         Canary { process, lock }
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.id()
+    }
+
     #[track_caller]
     pub(crate) fn assert_unharmed(&mut self) {
         assert_eq!(

@@ -8,6 +8,7 @@ mod api_parity;
 mod bad_input;
 mod credentials;
 mod harness;
+mod harness_itself;
 mod p1_client_death;
 mod p2_handle_drop;
 mod p3_shepherd_death;

@@ -268,7 +268,7 @@ fn failed_spawns_leak_nothing() {
 #[test]
 fn every_way_to_end_a_command_gives_its_descriptors_back() {
     arena(|| {
-        let mut run = || {
+        let run = || {
             let piped = |script: &str| {
                 let mut command = puppet(script);
                 command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
