@@ -32,6 +32,7 @@ fn main() {
     }
 
     let mut body = Command::new(&program);
+    #[expect(clippy::zombie_processes, reason = "`reap_until` reaps it, with everything else")]
     let body = body.args(args).spawn().unwrap_or_else(|error| {
         eprintln!("arena: cannot run {program:?}: {error}");
         exit(FAILED);
@@ -110,9 +111,9 @@ fn reap_until(deadline: Instant, mut done: impl FnMut(Waited) -> bool) -> Reapin
         if left.is_zero() {
             return Reaping::TimeIsUp;
         }
-        match sys::wait_signal(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT], left) {
-            Some(libc::SIGTERM | libc::SIGINT) => return Reaping::ToldToEnd,
-            Some(_) | None => {}
+        let signal = sys::wait_signal(&[libc::SIGCHLD, libc::SIGTERM, libc::SIGINT], left);
+        if let Some(libc::SIGTERM | libc::SIGINT) = signal {
+            return Reaping::ToldToEnd;
         }
     }
 }
