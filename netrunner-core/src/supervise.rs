@@ -116,6 +116,14 @@ struct Command {
     child: Child,
     reason: Option<Reason>,
     ladder: Ladder,
+    leftovers: Noted,
+}
+
+/// Whether what outlived the child is written down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Noted {
+    No,
+    Yes,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -196,6 +204,7 @@ impl Supervisor {
             child: Child::Lives,
             reason: None,
             ladder: Ladder::Calm,
+            leftovers: Noted::No,
         };
         // The client went while the child was being made: what it left in the lane was read first.
         if self.client == Client::Gone {
@@ -294,16 +303,13 @@ impl Supervisor {
             Ladder::Settling { until } if until <= now => match command.terms.leftovers {
                 Leftovers::Keep => {
                     let reason = command.reason.unwrap_or(Reason::Exited);
-                    self.actions.push_back(Action::NoteLeftovers);
+                    command.note_leftovers(&mut self.actions);
                     self.actions.push_back(Action::Report(reason, Fate::Leaving));
                     self.actions.push_back(Action::LetGo);
                     self.client = Client::Gone;
                     self.phase = Phase::Staying;
                 }
-                Leftovers::Stop | Leftovers::Wait => {
-                    self.actions.push_back(Action::NoteLeftovers);
-                    self.ask(now, Reason::Exited);
-                }
+                Leftovers::Stop | Leftovers::Wait => self.ask(now, Reason::Exited),
             },
             Ladder::Asked { kill_at } if kill_at <= now => self.kill(now, Reason::Stopped),
             Ladder::Killing { again_at, pause, tell_at } => {
@@ -366,6 +372,7 @@ impl Command {
         if self.terms.stop_signal == SIGKILL {
             return self.kill(now, reason, actions);
         }
+        self.note_leftovers(actions);
         actions.push_back(Action::SignalTree(self.terms.stop_signal));
         // A stopped process acts on the signal when it goes on.
         actions.push_back(Action::SignalTree(SIGCONT));
@@ -375,20 +382,24 @@ impl Command {
     /// Begins to sweep, unless that has begun.
     fn kill(&mut self, now: Time, reason: Reason, actions: &mut VecDeque<Action>) {
         match self.ladder {
-            Ladder::Calm | Ladder::Settling { .. } => {}
-            Ladder::Asked { .. } => {
-                if self.child == Child::Ended && self.reason != Some(Reason::Exited) {
-                    actions.push_back(Action::NoteLeftovers);
-                }
-            }
+            Ladder::Calm | Ladder::Settling { .. } | Ladder::Asked { .. } => {}
             Ladder::Killing { .. } => return,
         }
         self.reason.get_or_insert(reason);
+        self.note_leftovers(actions);
         actions.push_back(Action::Sweep);
         self.ladder = Ladder::Killing {
             again_at: now.after(SWEEP_PAUSE),
             pause: SWEEP_PAUSE,
             tell_at: Some(now.after(SWEEPING)),
         };
+    }
+
+    /// Has what outlived the child written down, ahead of the first signal that it gets from here.
+    fn note_leftovers(&mut self, actions: &mut VecDeque<Action>) {
+        if (self.child, self.leftovers) == (Child::Ended, Noted::No) {
+            self.leftovers = Noted::Yes;
+            actions.push_back(Action::NoteLeftovers);
+        }
     }
 }
