@@ -3,6 +3,7 @@
 
 mod manifests;
 mod package;
+mod program;
 mod step;
 mod tidy;
 
@@ -16,12 +17,11 @@ usage: cargo xtask TASK [ARG…]
 
   build [ARG…]            build everything; ARGs go to `cargo build`
   test [ARG…]             the whole test suite; ARGs go to `cargo test`
-  check                   fmt, MSRV syntax, clippy, tidy, docs, packages
+  check [NAME…]           fmt, syntax (MSRV), tidy, clippy, program, doc, package; or those named
   run [OPTION…] -- CMD…   run CMD under the `netrunner` command; OPTIONs are those of `netrunner run`
   ci                      what CI does: test, then check
   dist                    release binaries under target/dist
-  tidy                    only the project's own rules about its files (part of check)
-  package                 only the packaging check (part of check)";
+  tidy                    the project's own rules about its files (part of check)";
 
 fn main() -> ExitCode {
     let mut args = std::env::args().skip(1);
@@ -31,11 +31,10 @@ fn main() -> ExitCode {
         ("build", _) => build(&rest),
         ("test", _) => test(&rest),
         ("run", false) => run(&rest),
-        ("check", true) => check(),
-        ("ci", true) => test(&[]).and_then(|()| check()),
+        ("check", _) => check(&rest),
+        ("ci", true) => test(&[]).and_then(|()| check(&[])),
         ("dist", true) => dist(),
-        ("tidy", true) => tidy::check(&root()),
-        ("package", true) => package::check(&root()),
+        ("tidy", true) => check(&["tidy".to_owned()]),
         ("help" | "--help" | "-h", true) => {
             println!("{HELP}");
             Ok(())
@@ -74,22 +73,39 @@ fn test(args: &[String]) -> Result<()> {
     step::run(cargo(&root()).args(["test", "--workspace", "--all-features"]).args(args))
 }
 
-fn check() -> Result<()> {
-    let root = root();
-    step::run(cargo(&root).args(["fmt", "--all", "--check"]))?;
-    tidy::check(&root)?;
-    tidy::old_syntax(&root)?;
-    step::run(
-        cargo(&root)
-            .args(["clippy", "--workspace", "--all-targets", "--all-features"])
-            .args(["--", "-D", "warnings"]),
-    )?;
-    step::run(
-        cargo(&root)
-            .args(["doc", "--workspace", "--all-features", "--no-deps"])
-            .env("RUSTDOCFLAGS", "-D warnings"),
-    )?;
-    package::check(&root)
+/// One part of `check`, on the workspace in this folder.
+type Check = fn(&Path) -> Result<()>;
+
+/// What `check` does, in this order: what answers soonest first.
+const CHECKS: &[(&str, Check)] = &[
+    ("fmt", |root| step::run(cargo(root).args(["fmt", "--all", "--check"]))),
+    ("syntax", tidy::old_syntax),
+    ("tidy", tidy::check),
+    ("clippy", |root| {
+        let mut clippy = cargo(root);
+        clippy.args(["clippy", "--workspace", "--all-targets", "--all-features"]);
+        step::run(clippy.args(["--", "-D", "warnings"]))
+    }),
+    ("program", |root| program::lint(root, &target_dir()?)),
+    ("doc", |root| {
+        let mut doc = cargo(root);
+        doc.args(["doc", "--workspace", "--all-features", "--no-deps"]);
+        step::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
+    }),
+    ("package", package::check),
+];
+
+fn check(names: &[String]) -> Result<()> {
+    let known: Vec<&str> = CHECKS.iter().map(|(name, _)| *name).collect();
+    if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
+        return Err(format!("no check `{name}`, only {}", known.join(", ")).into());
+    }
+    for (name, check) in CHECKS {
+        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
+            check(&root())?;
+        }
+    }
+    Ok(())
 }
 
 /// Becomes `netrunner run`, so that its terminal, streams, signals and exit code are the command's own.
@@ -117,6 +133,14 @@ fn dist() -> Result<()> {
     let dist = target.join("dist");
     std::fs::create_dir_all(&dist)?;
     std::fs::copy(target.join("release/netrunner"), dist.join("netrunner"))?;
+    // The same bytes in every profile. `NETRUNNER_SHEPHERD` can name this file.
+    std::fs::write(dist.join("netrunner-shepherd"), netrunner_shepherd::BYTES)?;
+    make_executable(&dist.join("netrunner-shepherd"))?;
     println!("{}", dist.display());
     Ok(())
+}
+
+fn make_executable(file: &Path) -> Result<()> {
+    use std::os::unix::fs::PermissionsExt;
+    Ok(std::fs::set_permissions(file, PermissionsExt::from_mode(0o755))?)
 }

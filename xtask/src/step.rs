@@ -8,6 +8,9 @@ use std::process::Stdio;
 /// What a task ends with; the message is for people.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
 
+/// So many characters of a command are shown.
+const MAX_SHOWN: usize = 300;
+
 /// The cargo that runs this xtask, working in `dir`.
 pub(crate) fn cargo(dir: &Path) -> Command {
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
@@ -41,6 +44,9 @@ fn announce(command: &Command) -> String {
     for arg in command.get_args() {
         line.push(' ');
         line.push_str(&arg.to_string_lossy());
+    }
+    if let Some((end, _)) = line.char_indices().nth(MAX_SHOWN) {
+        line.replace_range(end.., "…");
     }
     eprintln!("xtask: {line}");
     line

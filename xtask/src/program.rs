@@ -1,0 +1,77 @@
+//! Clippy for the shepherd's program. Cargo knows it only as a test; what `build.rs` compiles is `no_std`,
+//! and cargo's clippy never sees that form.
+
+use std::fs;
+use std::path::Path;
+
+use crate::step::{self, Command, Result};
+
+/// Lints the program with the lints of the workspace, as `netrunner-shepherd/build.rs` compiles it.
+pub(crate) fn lint(root: &Path, target_dir: &Path) -> Result<()> {
+    let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
+    let out = target_dir.join("xtask");
+    fs::create_dir_all(&out)?;
+    let core = root.join("netrunner-core");
+    step::run(
+        rustc("rustc", &out)
+            .args(["--crate-type=rlib", "--crate-name=netrunner_core"])
+            .arg(core.join("src/lib.rs"))
+            .env("CARGO_MANIFEST_DIR", &core),
+    )?;
+    step::run(
+        rustc("clippy-driver", &out)
+            .args([
+                "--crate-type=bin",
+                "--crate-name=netrunner_shepherd",
+                "--extern=netrunner_core",
+            ])
+            .args(lints(&manifest))
+            .arg(root.join("netrunner-shepherd/src/main.rs"))
+            // Where clippy looks for the MSRV.
+            .env("CARGO_PKG_RUST_VERSION", value(&manifest, "rust-version").unwrap_or_default()),
+    )
+}
+
+/// Type checking only: whether the program links, its build script shows.
+fn rustc(program: &str, out: &Path) -> Command {
+    let mut rustc = Command::new(program);
+    rustc.args(["--edition=2024", "--emit=metadata", "-Cpanic=abort"]).arg("-L").arg(out);
+    rustc.arg("--out-dir").arg(out);
+    rustc
+}
+
+/// The `[workspace.lints]` as arguments; every warning is an error.
+fn lints(manifest: &str) -> Vec<String> {
+    let mut lints = vec!["-Dwarnings".to_owned()];
+    let mut prefix = None;
+    for line in manifest.lines() {
+        if line.starts_with('[') {
+            prefix = match line {
+                "[workspace.lints.rust]" => Some(""),
+                "[workspace.lints.clippy]" => Some("clippy::"),
+                _ => None,
+            };
+        } else if let (Some(prefix), Some((name, _))) = (prefix, line.split_once('=')) {
+            lints.push(format!("-D{prefix}{}", name.trim()));
+        }
+    }
+    lints
+}
+
+fn value<'a>(manifest: &'a str, key: &str) -> Option<&'a str> {
+    let line = manifest.lines().find_map(|line| line.strip_prefix(key))?;
+    line.split('"').nth(1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lints_of_the_workspace_are_taken_over() {
+        let manifest = "[a]\nx = 1\nrust-version = \"1.85\"\n[workspace.lints.rust]\nunsafe_op = \"deny\"\n\
+            [workspace.lints.clippy]\ntodo = { level = \"warn\", priority = -1 }\n\n[b]\ny = 2\n";
+        assert_eq!(lints(manifest), ["-Dwarnings", "-Dunsafe_op", "-Dclippy::todo"]);
+        assert_eq!(value(manifest, "rust-version"), Some("1.85"));
+    }
+}
