@@ -56,7 +56,14 @@ pub struct Child {
 #[derive(Clone)]
 pub struct ChildHandle(Arc<Running>);
 
-struct Life(Arc<Running>);
+/// Stops a command when it is dropped, unless that is over.
+pub(crate) struct Life(Arc<Running>);
+
+impl Life {
+    pub(crate) fn of(running: &Arc<Running>) -> Life {
+        Life(Arc::clone(running))
+    }
+}
 
 impl Drop for Life {
     fn drop(&mut self) {
@@ -66,12 +73,12 @@ impl Drop for Life {
 
 impl Child {
     pub(crate) fn new(
-        running: Arc<Running>,
+        life: Life,
         stdin: Option<ChildStdin>,
         stdout: Option<ChildStdout>,
         stderr: Option<ChildStderr>,
     ) -> Child {
-        Child { stdin, stdout, stderr, life: Life(running) }
+        Child { stdin, stdout, stderr, life }
     }
 
     /// The process id of the child.

@@ -1,25 +1,277 @@
-//! Starts commands. Not connected yet: every start is an error.
+//! Starts commands: takes a shepherd or has one born, sends the request, and sends it again where it
+//! is certain that nothing ran.
 
+use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::child::Child;
+use netrunner_core::message::Session;
+use netrunner_core::spawn::Notify;
+
+use crate::capture::Capture;
+use crate::child::{Child, Life};
 use crate::command::Command;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, shown};
+use crate::feed::{Feed, ReaderFeed};
+use crate::guardian::Guardian;
+use crate::lane;
+use crate::pool::Taken;
 use crate::report::Output;
+use crate::request::Prepared;
+use crate::rights::Rights;
+use crate::running::{Progress, Role, Running};
+use crate::runtime::Runtime;
+use crate::shepherd::Shepherd;
+use crate::streams::{ChildStderr, ChildStdin, ChildStdout};
+use crate::watcher::Word;
+use crate::wiring::{self, Ends, Fodder, Streams};
 
-fn unconnected<T>(command: &Command) -> Result<T> {
-    let step = format!("start `{}`", crate::error::shown(&command.program));
-    Err(Error::system(step, std::io::ErrorKind::Unsupported))
+/// How often a request is sent before a shepherd that never takes it is an error.
+const TRIES: usize = 4;
+
+/// A request that may have to be sent again.
+pub(crate) struct Attempt {
+    runtime: &'static Runtime,
+    prepared: Prepared,
+    rights: Rights,
+    notify: Notify,
+    timeout: Option<Duration>,
+    tries: usize,
+}
+
+/// A command whose request was not sent yet, with our ends of its pipes.
+struct Launch {
+    running: Arc<Running>,
+    attempt: Attempt,
+    ends: Ends,
+}
+
+fn prepare(command: &mut Command, streams: Streams, notify: Notify) -> Result<Launch> {
+    let runtime = Runtime::current();
+    let rights = Rights::now().map_err(|cause| Error::system("read the own credentials", cause))?;
+    let mut prepared = Prepared::check(command, &rights)?;
+    let ends = wiring::connect(command, streams, &mut prepared)?;
+    let running = Running::new(runtime, command.program.clone(), command.terms.grace);
+    let timeout = command.terms.timeout;
+    let attempt = Attempt { runtime, prepared, rights, notify, timeout, tries: 0 };
+    Ok(Launch { running, attempt, ends })
+}
+
+impl Attempt {
+    /// Sends the request to a shepherd. The role says that nobody reads meanwhile.
+    pub(crate) fn send(
+        &mut self,
+        running: &Arc<Running>,
+        _role: &Role<'_>,
+    ) -> Result<Arc<Shepherd>> {
+        loop {
+            self.tries += 1;
+            let shepherd = self.acquire()?;
+            let directory = shepherd.guardian().other_directory()?;
+            let mut bytes = Vec::with_capacity(4096);
+            let descriptors =
+                self.prepared.encode(running.id(), self.notify, directory.as_ref(), &mut bytes)?;
+            let begun = shepherd.ear().conversation().begin(running.id(), self.notify);
+            // A shepherd from the pool is idle; if not, that is a bug of ours, and it is not used.
+            debug_assert!(begun.is_ok());
+            if begun.is_err() {
+                continue;
+            }
+            running.assign(Arc::clone(&shepherd), self.timeout);
+            match lane::send(shepherd.socket(), &bytes, &descriptors) {
+                Ok(()) => {
+                    if shepherd.ear().conversation().greeted() {
+                        // One from the pool, which was alive a moment ago.
+                        self.prepared.release_given();
+                    }
+                    return Ok(shepherd);
+                }
+                // It has not got the whole request, so nothing ran.
+                Err(cause) => {
+                    running.give_up(&shepherd);
+                    if self.tries >= TRIES || !is_gone(&cause) {
+                        return Err(self.failed("hand", " to its shepherd", cause));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Sends it again after a lane that ended before the request was read.
+    pub(crate) fn send_again(
+        &mut self,
+        running: &Arc<Running>,
+        role: &Role<'_>,
+    ) -> Result<Arc<Shepherd>> {
+        if self.tries >= TRIES || !self.prepared.is_whole() {
+            let cause = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
+            return Err(self.failed("start a shepherd for", "", cause));
+        }
+        self.send(running, role)
+    }
+
+    /// The shepherd lives and will read the request.
+    pub(crate) fn release_given(&mut self) {
+        self.prepared.release_given();
+    }
+
+    fn failed(&self, before: &str, after: &str, cause: std::io::Error) -> Error {
+        Error::system(format!("{before} `{}`{after}", shown(self.prepared.name())), cause)
+    }
+
+    /// An idle shepherd, or a new one.
+    fn acquire(&mut self) -> Result<Arc<Shepherd>> {
+        self.runtime
+            .ensure_watcher()
+            .map_err(|cause| Error::system("start the watcher thread", cause))?;
+        let session = self.prepared.session();
+        loop {
+            let guardian = match self.runtime.pool().take(session, &self.rights) {
+                Taken::Ready(shepherd) => return Ok(shepherd),
+                Taken::Ask(guardian) => guardian,
+                Taken::Nobody => self.start_guardian()?,
+            };
+            match bear(&guardian, session) {
+                Ok(shepherd) => return Ok(shepherd),
+                Err(cause) if is_gone(&cause) && self.tries < TRIES => {
+                    self.tries += 1;
+                    self.runtime.pool().forget(&guardian);
+                }
+                Err(cause) => return Err(self.failed("start a shepherd for", "", cause)),
+            }
+        }
+    }
+
+    fn start_guardian(&self) -> Result<Arc<Guardian>> {
+        let pool = self.runtime.pool();
+        let (guardian, lane) = Guardian::prepare(self.rights.clone())
+            .map_err(|cause| Error::system("prepare a guardian", cause))?;
+        let (guardian, ours) = pool.install(guardian, &self.rights);
+        if ours {
+            if let Err(error) = guardian.start(pool.program().as_deref(), lane) {
+                pool.forget(&guardian);
+                return Err(error);
+            }
+            self.runtime.tell(Word::Guardian(Arc::clone(&guardian)));
+        }
+        Ok(guardian)
+    }
+}
+
+fn bear(guardian: &Arc<Guardian>, session: Session) -> std::io::Result<Arc<Shepherd>> {
+    Shepherd::new(guardian.bear(session)?, Arc::clone(guardian), session)
+}
+
+/// Whether an error of a send says that the peer is gone or wedged.
+fn is_gone(cause: &std::io::Error) -> bool {
+    matches!(
+        cause.kind(),
+        std::io::ErrorKind::BrokenPipe
+            | std::io::ErrorKind::ConnectionReset
+            | std::io::ErrorKind::TimedOut
+    )
 }
 
 pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
-    unconnected(command)
+    let launch = prepare(command, Streams::Inherit, Notify::Start)?;
+    let Launch { running, mut attempt, ends } = launch;
+    let life = Life::of(&running);
+    let role = running.begin();
+    let mut shepherd = attempt.send(&running, &role)?;
+    loop {
+        match role.wait(&shepherd, None) {
+            Progress::Waiting => {}
+            Progress::Greeted => attempt.release_given(),
+            Progress::Started => break,
+            Progress::NeverRan => shepherd = attempt.send_again(&running, &role)?,
+            Progress::Over => {
+                running.output(Vec::new(), Vec::new())?;
+                break;
+            }
+        }
+    }
+    drop(role);
+    // The far ends of the pipes are the command's alone now, so that we see when it closes them.
+    drop(attempt);
+    let stdin = feed_in_background(&running, command, ends.input, ends.stdin)?;
+    let stdout = ends.stdout.map(ChildStdout::new);
+    let stderr = ends.stderr.map(ChildStderr::new);
+    Ok(Child::new(life, stdin, stdout, stderr))
+}
+
+/// Leaves what is to be fed to the watcher or a thread; without anything the caller gets the pipe.
+fn feed_in_background(
+    running: &Arc<Running>,
+    command: &Command,
+    input: Option<Fodder>,
+    pipe: Option<OwnedFd>,
+) -> Result<Option<ChildStdin>> {
+    let Some(pipe) = pipe else { return Ok(None) };
+    match input {
+        None => return Ok(Some(ChildStdin::new(pipe))),
+        Some(Fodder::Bytes(bytes)) => running.tell(Word::Feed(Feed::new(pipe, bytes))),
+        Some(Fodder::Reader(reader)) => {
+            start_reader(command, reader, pipe)?;
+        }
+    }
+    Ok(None)
+}
+
+fn start_reader(
+    command: &Command,
+    reader: Box<dyn std::io::Read + Send>,
+    pipe: OwnedFd,
+) -> Result<ReaderFeed> {
+    ReaderFeed::start(reader, pipe).map_err(|cause| {
+        let step = format!("start the thread that feeds `{}`", shown(&command.program));
+        Error::system(step, cause)
+    })
 }
 
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
-    unconnected(command)
+    // As with std, pipes that were asked for stay open, unread, until the end.
+    run(command, Streams::Inherit, Keep::Unread).map(|output| output.status)
 }
 
 pub(crate) fn output(command: &mut Command) -> Result<Output> {
-    unconnected(command)
+    run(command, Streams::Capture, Keep::All)
+}
+
+/// What is done with piped outputs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Keep {
+    All,
+    Unread,
+}
+
+fn run(command: &mut Command, streams: Streams, keep: Keep) -> Result<Output> {
+    let Launch { running, mut attempt, ends } = prepare(command, streams, Notify::End)?;
+    let _life = Life::of(&running);
+    let Ends { stdin, input, stdout, stderr } = ends;
+    let mut reader = None;
+    let mut feed = None;
+    match (stdin, input) {
+        (Some(pipe), Some(Fodder::Bytes(bytes))) => feed = Some(Feed::new(pipe, bytes)),
+        (Some(pipe), Some(Fodder::Reader(fodder))) => {
+            reader = Some(start_reader(command, fodder, pipe)?);
+        }
+        // Nobody could write into it.
+        (stdin, _) => drop(stdin),
+    }
+    let (captured, _unread) = match keep {
+        Keep::All => ((stdout, stderr), (None, None)),
+        Keep::Unread => ((None, None), (stdout, stderr)),
+    };
+    let mut capture = Capture::new(feed, captured.0, captured.1);
+    capture.run(&running, &mut attempt)?;
+    let (stdout, stderr) = capture.into_captured();
+    let output = running.output(stdout, stderr)?;
+    match reader.and_then(|reader| reader.failure()) {
+        None => Ok(output),
+        Some(cause) => {
+            let step = format!("read the input of `{}`", shown(&command.program));
+            Err(Error::system(step, cause).with_output(output))
+        }
+    }
 }

@@ -7,7 +7,7 @@ use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 
-use crate::report::{Output, Reason};
+use crate::report::{Leftover, Output, Reason};
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -48,7 +48,7 @@ enum Kind {
     /// The shepherd ended, or made no sense, before it told how its child ended.
     ShepherdLost { program: OsString, detail: String },
     /// Some of the command's processes could not be ended.
-    Unkillable { program: OsString },
+    Unkillable { program: OsString, survivors: Vec<Leftover> },
 }
 
 impl Error {
@@ -74,8 +74,8 @@ impl Error {
         Error::new(Kind::ShepherdLost { program, detail: detail.into() })
     }
 
-    pub(crate) fn unkillable(program: &OsStr) -> Error {
-        Error::new(Kind::Unkillable { program: program.to_owned() })
+    pub(crate) fn unkillable(program: &OsStr, survivors: Vec<Leftover>) -> Error {
+        Error::new(Kind::Unkillable { program: program.to_owned(), survivors })
     }
 
     pub(crate) fn with_output(mut self, output: Output) -> Error {
@@ -196,7 +196,7 @@ impl Error {
     }
 
     /// The command is over, but some of its processes could not be ended, for instance those of
-    /// another user. They are the report's [`leftovers`](crate::Report::leftovers).
+    /// another user. The text names them.
     #[must_use]
     pub fn is_unkillable(&self) -> bool {
         matches!(self.0.kind, Kind::Unkillable { .. })
@@ -231,12 +231,11 @@ impl fmt::Display for Error {
             Kind::ShepherdLost { program, detail } => {
                 write!(f, "lost the shepherd of `{}`: {detail}", shown(program))
             }
-            Kind::Unkillable { program } => {
-                write!(f, "`{}` left processes that could not be killed", shown(program))?;
-                let leftovers = self.0.output.iter().flat_map(|o| &o.report.leftovers);
-                for (index, leftover) in leftovers.enumerate() {
-                    let before = if index == 0 { ": " } else { ", " };
-                    write!(f, "{before}`{}` ({})", shown(&leftover.name), leftover.pid)?;
+            Kind::Unkillable { program, survivors } => {
+                write!(f, "failed to end all processes of `{}`: still alive", shown(program))?;
+                for (index, Leftover { pid, name }) in survivors.iter().enumerate() {
+                    let before = if index == 0 { " are" } else { "," };
+                    write!(f, "{before} `{}` ({pid})", shown(name))?;
                 }
                 Ok(())
             }

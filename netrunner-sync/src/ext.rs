@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use crate::command::Command;
 
 /// What a command does to itself before its program is executed.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(crate) struct Setup {
     pub(crate) umask: Option<u32>,
     pub(crate) nice: Option<i32>,

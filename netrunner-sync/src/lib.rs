@@ -85,14 +85,28 @@ mod engine;
 mod environment;
 mod error;
 mod ext;
+mod feed;
+mod guardian;
 mod input;
+mod lane;
+mod launch;
+mod outcome;
+mod poll;
+mod pool;
 mod report;
+mod request;
+mod rights;
 mod running;
+mod runtime;
+mod shepherd;
 mod shepherds;
 mod signal;
 mod stdio;
 mod streams;
+mod sys;
 mod time;
+mod watcher;
+mod wiring;
 
 pub use std::process::ExitStatus;
 

@@ -1,58 +1,538 @@
-//! The shared state of one live command. Not connected yet.
+//! The shared state of one live command, behind `Child`, its handles, `output` and the watcher.
+//!
+//! Any number of threads may wait, but one at a time reads the lane: it holds the *reader role*. The
+//! others sleep on the condition variable until the role is free or the outcome is there. The
+//! outcome is stored once, and only then does the shepherd go back to the pool, so that nobody can
+//! read the next command's events for this one's.
 
+use std::ffi::OsString;
+use std::fmt;
+use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
-use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 
-use crate::error::{Error, Result};
-use crate::report::Report;
+use netrunner_core::client::{ALLOWANCE, Heard};
+use netrunner_core::message::{CommandId, Reason, Request};
+use netrunner_core::supervise::SWEEPING;
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
+
+use crate::error::{Error, Result, shown};
+use crate::lane::{Blocking, PATIENCE, Sound};
+use crate::outcome::Outcome;
+use crate::report::{Output, Report};
+use crate::runtime::Runtime;
+use crate::shepherd::Shepherd;
 use crate::signal::Signal;
+use crate::time::{deadline_in, until};
+use crate::watcher::Word;
 
-#[derive(Debug)]
 pub(crate) struct Running {
-    pid: u32,
+    id: CommandId,
+    program: OsString,
+    grace: Duration,
+    runtime: &'static Runtime,
+    /// 0 before it is known.
+    pid: AtomicU32,
+    state: Mutex<State>,
+    change: Condvar,
+    outcome: OnceLock<Outcome>,
 }
 
-fn unconnected<T>() -> Result<T> {
-    Err(Error::system("reach the shepherd", std::io::ErrorKind::Unsupported))
+#[derive(Default)]
+struct State {
+    /// Until the outcome is there.
+    shepherd: Option<Arc<Shepherd>>,
+    reader: Reader,
+    /// The child's pidfd, where `spawn` got it.
+    child: Option<OwnedFd>,
+    /// When a shepherd that has still not told the end is taken for wedged.
+    overdue: Option<Instant>,
+    /// When a shepherd that has still not read the request is taken for wedged.
+    unread: Option<Instant>,
+    /// The watcher wants to hear when the role is given up.
+    watched: bool,
+    /// Rung when the role is given up, for a thread that polls pipes meanwhile.
+    bell: Option<Arc<OwnedFd>>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Reader {
+    #[default]
+    Nobody,
+    Somebody,
+}
+
+/// What reading has brought.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Progress {
+    /// Nothing that counts.
+    Waiting,
+    /// The shepherd has said hello, and takes the request.
+    Greeted,
+    /// The program is being executed.
+    Started,
+    /// The outcome is there.
+    Over,
+    /// The lane ended before the request was read: nothing ran, and it can be sent again.
+    NeverRan,
+}
+
+/// What becomes of the shepherd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum After {
+    /// It takes another command.
+    Idle,
+    /// It goes its way.
+    Gone,
+}
+
+/// The reader role. Given up when dropped.
+pub(crate) struct Role<'a> {
+    running: &'a Running,
+}
+
+impl Drop for Role<'_> {
+    fn drop(&mut self) {
+        let mut state = self.running.lock();
+        state.reader = Reader::Nobody;
+        self.running.change.notify_all();
+        if let Some(bell) = &state.bell {
+            // It overflows after 2^64 rings.
+            let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+        }
+        if state.watched {
+            self.running.runtime.tell(Word::Look(self.running.id));
+        }
+    }
 }
 
 impl Running {
-    pub(crate) fn abandon(_running: &Arc<Running>) {}
+    pub(crate) fn new(
+        runtime: &'static Runtime,
+        program: OsString,
+        grace: Duration,
+    ) -> Arc<Running> {
+        Arc::new(Running {
+            id: runtime.next_command(),
+            program,
+            grace,
+            runtime,
+            pid: AtomicU32::new(0),
+            state: Mutex::default(),
+            change: Condvar::new(),
+            outcome: OnceLock::new(),
+        })
+    }
+
+    /// The request was sent to this shepherd.
+    pub(crate) fn assign(self: &Arc<Self>, shepherd: Arc<Shepherd>, timeout: Option<Duration>) {
+        shepherd.serve(Arc::downgrade(self));
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.shepherd = Some(shepherd);
+        state.unread = now.checked_add(PATIENCE);
+        state.overdue =
+            timeout.and_then(|timeout| now.checked_add(timeout)?.checked_add(self.patience()));
+    }
+
+    pub(crate) fn id(&self) -> CommandId {
+        self.id
+    }
 
     pub(crate) fn pid(&self) -> u32 {
-        self.pid
+        self.pid.load(Ordering::Relaxed)
     }
 
-    pub(crate) fn wait(&self) -> Result<ExitStatus> {
-        unconnected()
+    pub(crate) fn grace(&self) -> Duration {
+        self.grace
     }
 
-    pub(crate) fn try_wait(&self) -> Result<Option<ExitStatus>> {
-        unconnected()
-    }
-
-    pub(crate) fn wait_until(&self, _deadline: Option<Instant>) -> Result<Option<ExitStatus>> {
-        unconnected()
-    }
-
-    pub(crate) fn kill(&self) -> Result<()> {
-        unconnected()
-    }
-
-    pub(crate) fn stop(&self) -> Result<ExitStatus> {
-        unconnected()
-    }
-
-    pub(crate) fn signal(&self, _signal: Signal) -> Result<()> {
-        unconnected()
+    pub(crate) fn outcome(&self) -> Option<&Outcome> {
+        self.outcome.get()
     }
 
     pub(crate) fn report(&self) -> Option<&Report> {
-        None
+        self.outcome.get()?.report()
     }
 
+    pub(crate) fn shepherd(&self) -> Option<Arc<Shepherd>> {
+        self.lock().shepherd.clone()
+    }
+
+    /// Hands the command to the watcher, which stops it: its handle was dropped.
+    pub(crate) fn abandon(running: &Arc<Running>) {
+        // In a forked copy of the client the command is not ours.
+        let live = running.outcome.get().is_none() && running.lock().shepherd.is_some();
+        if live && running.runtime.is_here() {
+            running.runtime.tell(Word::Dropped(Arc::clone(running)));
+        }
+    }
+
+    pub(crate) fn wait(&self) -> Result<ExitStatus> {
+        loop {
+            if let Some(status) = self.wait_until(None)? {
+                return Ok(status);
+            }
+        }
+    }
+
+    pub(crate) fn try_wait(&self) -> Result<Option<ExitStatus>> {
+        self.ensure_here()?;
+        self.look();
+        self.outcome.get().map(|outcome| outcome.status(&self.program, self.pid())).transpose()
+    }
+
+    /// Waits for the outcome; `None` if it is not there by the deadline. No deadline is for ever.
+    pub(crate) fn wait_until(&self, deadline: Option<Instant>) -> Result<Option<ExitStatus>> {
+        self.ensure_here()?;
+        self.wait_for_outcome(deadline);
+        self.outcome.get().map(|outcome| outcome.status(&self.program, self.pid())).transpose()
+    }
+
+    /// Waits until the outcome is there, a request has to be sent again, or the deadline has passed.
+    fn wait_for_outcome(&self, deadline: Option<Instant>) {
+        while self.outcome.get().is_none() {
+            if deadline.is_some_and(|at| at <= Instant::now()) {
+                // A last look: a deadline in the past is a `try_wait`.
+                return self.look();
+            }
+            match self.try_role() {
+                Some((role, shepherd)) => match role.wait(&shepherd, deadline) {
+                    Progress::Waiting | Progress::Greeted | Progress::Started | Progress::Over => {}
+                    // Met here only after a spawn that panicked halfway, which has dropped it.
+                    Progress::NeverRan => role.lose("it ended before the command was started"),
+                },
+                None => self.wait_for_change(deadline),
+            }
+        }
+    }
+
+    /// Reads what has arrived, without waiting.
+    pub(crate) fn look(&self) {
+        while let Some((role, shepherd)) = self.try_role() {
+            match role.read(&shepherd, Blocking::No) {
+                Progress::Waiting => return,
+                Progress::Greeted | Progress::Started | Progress::Over => {}
+                Progress::NeverRan => role.lose("it ended before the command was started"),
+            }
+        }
+    }
+
+    /// Sleeps until the role is free, the outcome there, or a deadline has passed.
+    fn wait_for_change(&self, deadline: Option<Instant>) {
+        let state = self.lock();
+        if self.outcome.get().is_some() || state.reader == Reader::Nobody {
+            return;
+        }
+        let deadline = earliest(deadline, state.overdue);
+        let after =
+            deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
+        drop(self.change.wait_timeout(state, after).unwrap_or_else(PoisonError::into_inner));
+        self.judge(Instant::now());
+    }
+
+    /// Takes the role for the spawn itself, before there is a shepherd.
+    pub(crate) fn begin(&self) -> Role<'_> {
+        self.lock().reader = Reader::Somebody;
+        Role { running: self }
+    }
+
+    /// Takes the role, if it is free and there is still something to read.
+    pub(crate) fn try_role(&self) -> Option<(Role<'_>, Arc<Shepherd>)> {
+        let mut state = self.lock();
+        let shepherd = state.shepherd.as_ref().filter(|_| state.reader == Reader::Nobody)?;
+        let shepherd = Arc::clone(shepherd);
+        state.reader = Reader::Somebody;
+        Some((Role { running: self }, shepherd))
+    }
+
+    /// Whether another thread has the role now.
+    pub(crate) fn is_read(&self) -> bool {
+        self.lock().reader == Reader::Somebody
+    }
+
+    /// What becomes readable when the role is given up.
+    pub(crate) fn bell(&self) -> Result<Arc<OwnedFd>> {
+        let mut state = self.lock();
+        if let Some(bell) = &state.bell {
+            return Ok(Arc::clone(bell));
+        }
+        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
+        let bell = eventfd(0, flags).map_err(|errno| {
+            Error::system(format!("wait for `{}`", shown(&self.program)), errno)
+        })?;
+        Ok(Arc::clone(state.bell.insert(Arc::new(bell))))
+    }
+
+    /// When the next look is due whatever arrives.
+    pub(crate) fn next_judgement(&self) -> Option<Instant> {
+        let state = self.lock();
+        earliest(state.overdue, state.unread)
+    }
+
+    /// Kills the shepherd if it is taken for wedged by now. Its lane then ends, and that is read.
+    pub(crate) fn judge(&self, now: Instant) {
+        let mut state = self.lock();
+        let passed = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
+        let overdue = passed(&mut state.overdue);
+        let unread = passed(&mut state.unread);
+        let Some(shepherd) = state.shepherd.clone() else { return };
+        drop(state);
+        if overdue || (unread && crate::sys::is_unread(shepherd.socket())) {
+            self.give_up(&shepherd);
+        }
+    }
+
+    /// Kills a shepherd that does not react, and takes care that its end is seen.
+    pub(crate) fn give_up(&self, shepherd: &Arc<Shepherd>) {
+        if !shepherd.kill() {
+            // It has not even said hello, so the guardian does not answer. Nothing more can come.
+            self.runtime.pool().forget(shepherd.guardian());
+            let _ = rustix::net::shutdown(shepherd.socket(), rustix::net::Shutdown::Both);
+        }
+    }
+
+    pub(crate) fn kill(&self) -> Result<()> {
+        self.ask(&Request::Kill(self.id), Duration::ZERO)
+    }
+
+    pub(crate) fn stop(&self) -> Result<ExitStatus> {
+        self.ask(&Request::Stop(self.id, Reason::Stopped), self.grace)?;
+        self.wait()
+    }
+
+    /// Asks for the end, which is due when `grace` and the time for sweeps have passed.
+    fn ask(&self, request: &Request<'_>, grace: Duration) -> Result<()> {
+        self.ensure_here()?;
+        let Some(shepherd) = self.shepherd() else { return Ok(()) };
+        let sent = shepherd.request(request);
+        let due = deadline_in(grace.saturating_add(SWEEPING).saturating_add(ALLOWANCE));
+        let mut state = self.lock();
+        state.overdue = earliest(state.overdue, due);
+        let reader = state.reader;
+        drop(state);
+        match sent {
+            Ok(()) if reader == Reader::Somebody => {
+                // The reader sleeps by an older deadline.
+                if let Some(due) = due {
+                    self.runtime.tell(Word::Overdue(self.id, due, shepherd));
+                }
+                Ok(())
+            }
+            // The shepherd is gone, or going: its lane says so to the next who waits.
+            Ok(()) | Err(Errno::PIPE | Errno::CONNRESET) => Ok(()),
+            // It reads nothing any more, and has been sent plenty.
+            Err(_) => {
+                self.give_up(&shepherd);
+                Ok(())
+            }
+        }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
+        let failed = |errno: Errno| {
+            Error::system(format!("send {signal} to `{}`", shown(&self.program)), errno)
+        };
+        // So that a command that has just ended is known to have.
+        let over = self.try_wait();
+        if self.outcome.get().is_some() {
+            return over.and_then(|_| Err(failed(Errno::SRCH)));
+        }
+        let shepherd = self.shepherd().ok_or_else(|| failed(Errno::SRCH))?;
+        // Signals are numbered from 1 to 64.
+        let number = u8::try_from(signal.as_raw()).map_err(|_| failed(Errno::INVAL))?;
+        match shepherd.request(&Request::Signal(self.id, number)) {
+            Ok(()) => Ok(()),
+            Err(Errno::PIPE | Errno::CONNRESET) => Err(failed(Errno::SRCH)),
+            Err(errno) => Err(failed(errno)),
+        }
+    }
+
+    /// Asks the shepherd to stay without us, and waits for its word.
     pub(crate) fn detach(&self) -> u32 {
-        self.pid
+        if self.ensure_here().is_ok() {
+            if let Some(shepherd) = self.shepherd() {
+                let _ = shepherd.request(&Request::Detach(self.id));
+                // The word is in the lane, and is read before the lane's end is acted on: if the
+                // shepherd is too slow to answer it will still obey.
+                self.wait_for_outcome(deadline_in(PATIENCE));
+                self.finish(Outcome::Detached, After::Gone);
+            }
+        }
+        self.pid()
+    }
+
+    pub(crate) fn watch(&self) {
+        self.lock().watched = true;
+    }
+
+    /// The shepherd is dead: so are, soon, its child and what is below it. This makes sure of the
+    /// child's group.
+    pub(crate) fn kill_child(&self) {
+        if let Some(child) = &self.lock().child {
+            crate::sys::kill_group_of(std::os::fd::AsFd::as_fd(child));
+        }
+    }
+
+    /// Stores the outcome, unless there is one, and lets the shepherd go.
+    fn finish(&self, outcome: Outcome, after: After) {
+        if let Outcome::Lost(_) = outcome {
+            self.kill_child();
+        }
+        let first = self.outcome.set(outcome).is_ok();
+        let mut state = self.lock();
+        state.child = None;
+        let shepherd = state.shepherd.take();
+        self.change.notify_all();
+        drop(state);
+        if let Some(shepherd) = shepherd.filter(|_| first) {
+            shepherd.serve(Weak::new());
+            if after == After::Idle && self.runtime.pool().put(&shepherd) {
+                self.runtime.expect_trimming();
+            }
+        }
+    }
+
+    /// What a command that is over has come to.
+    pub(crate) fn output(&self, stdout: Vec<u8>, stderr: Vec<u8>) -> Result<Output> {
+        match self.outcome.get() {
+            Some(outcome) => outcome.output(&self.program, self.pid(), stdout, stderr),
+            None => Err(Error::system(
+                format!("wait for `{}`", shown(&self.program)),
+                std::io::ErrorKind::WouldBlock,
+            )),
+        }
+    }
+
+    pub(crate) fn tell(&self, word: Word) {
+        self.runtime.tell(word);
+    }
+
+    fn ensure_here(&self) -> Result<()> {
+        if self.runtime.is_here() {
+            return Ok(());
+        }
+        let step = format!(
+            "reach `{}`, a command of the process that this one was forked from",
+            shown(&self.program)
+        );
+        Err(Error::system(step, Errno::CHILD))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        // Every change of the state is whole before anything could panic.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// How long after the due end of a command a shepherd is still believed to be at work.
+    fn patience(&self) -> Duration {
+        self.grace.saturating_add(SWEEPING).saturating_add(ALLOWANCE)
+    }
+}
+
+impl Role<'_> {
+    /// Waits for something to read until the deadline, and reads it.
+    pub(crate) fn wait(&self, shepherd: &Arc<Shepherd>, deadline: Option<Instant>) -> Progress {
+        let progress = match earliest(deadline, self.running.lock().overdue) {
+            // The socket's own timeout brings this back now and then.
+            None => self.read(shepherd, Blocking::Yes),
+            at => {
+                let mut fds = [PollFd::new(shepherd.socket(), PollFlags::IN)];
+                match poll(&mut fds, until(at).as_ref()) {
+                    Ok(0) | Err(_) => Progress::Waiting,
+                    Ok(_) => self.read(shepherd, Blocking::No),
+                }
+            }
+        };
+        if progress == Progress::Waiting {
+            self.running.judge(Instant::now());
+        }
+        progress
+    }
+
+    /// Reads once, and deals with every event that is whole.
+    pub(crate) fn read(&self, shepherd: &Arc<Shepherd>, blocking: Blocking) -> Progress {
+        let running = self.running;
+        let mut ear = shepherd.ear();
+        let sound = ear.receive(shepherd.socket(), blocking);
+        let greeted = ear.conversation().greeted();
+        match sound {
+            Ok(Sound::Silence) => return Progress::Waiting,
+            Ok(Sound::Bytes) => {}
+            Ok(Sound::Closed | Sound::Reset) if !greeted => return Progress::NeverRan,
+            Ok(Sound::Reset) if running.pid() == 0 => return Progress::NeverRan,
+            Ok(Sound::Closed | Sound::Reset) => {
+                drop(ear);
+                running.finish(Outcome::Lost("it ended".to_owned()), After::Gone);
+                return Progress::Over;
+            }
+            Err(error) => {
+                drop(ear);
+                running.give_up(shepherd);
+                running.finish(Outcome::Lost(error.to_string()), After::Gone);
+                return Progress::Over;
+            }
+        }
+        let mut progress = Progress::Waiting;
+        loop {
+            let outcome = match ear.next() {
+                Ok(None) => return progress,
+                Ok(Some((Heard::Hello(_), descriptor))) => {
+                    if let Some(process) = descriptor {
+                        shepherd.introduce(process);
+                        running.runtime.tell(Word::Born(Arc::clone(shepherd)));
+                    }
+                    progress = Progress::Greeted;
+                    continue;
+                }
+                Ok(Some((Heard::Started(pid), descriptor))) => {
+                    running.pid.store(pid.0, Ordering::Relaxed);
+                    let mut state = running.lock();
+                    state.child = descriptor;
+                    state.unread = None;
+                    progress = Progress::Started;
+                    continue;
+                }
+                Ok(Some((Heard::Failed(failed), _))) => Outcome::Failed(failed),
+                Ok(Some((Heard::Ended(exited), _))) => Outcome::ended(exited),
+                Ok(Some((Heard::Detached, _))) => Outcome::Detached,
+                Err(nonsense) => {
+                    drop(ear);
+                    running.give_up(shepherd);
+                    running.finish(Outcome::Lost(nonsense.0), After::Gone);
+                    return Progress::Over;
+                }
+            };
+            let after = if ear.conversation().is_idle() { After::Idle } else { After::Gone };
+            drop(ear);
+            running.finish(outcome, after);
+            return Progress::Over;
+        }
+    }
+
+    /// The command could not be started at all.
+    pub(crate) fn lose(&self, detail: &str) {
+        self.running.finish(Outcome::Lost(detail.to_owned()), After::Gone);
+    }
+}
+
+/// The earlier of two deadlines; none is never.
+fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
+    }
+}
+
+impl fmt::Debug for Running {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Running")
+            .field("program", &self.program)
+            .field("pid", &self.pid())
+            .field("outcome", &self.outcome.get())
+            .finish_non_exhaustive()
     }
 }

@@ -3,7 +3,8 @@
 
 use std::path::Path;
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::runtime::Runtime;
 
 /// The shepherds of this process: the small processes that stand beside its commands.
 ///
@@ -32,22 +33,34 @@ impl Shepherds {
     /// # Errors
     ///
     /// [`is_not_found`](crate::Error::is_not_found) and the like where there is no such program.
-    pub fn binary(_path: impl AsRef<Path>) -> Result<()> {
+    pub fn binary(path: impl AsRef<Path>) -> Result<()> {
+        let path = path.as_ref();
+        let checked = std::path::absolute(path).and_then(|absolute| {
+            rustix::fs::access(&absolute, rustix::fs::Access::EXEC_OK)?;
+            Ok(absolute)
+        });
+        let step = || format!("use the shepherds' program `{}`", path.display());
+        let absolute = checked.map_err(|cause| Error::system(step(), cause))?;
+        Runtime::current().pool().refresh(Some(absolute));
         Ok(())
     }
 
     /// Lets go of the guardian and of all idle shepherds: the next command starts new ones, with
     /// the umask, limits, niceness, cgroup, namespaces, root directory, seccomp filters and
     /// Landlock rules that the process has then. Running commands are not touched.
-    pub fn refresh() {}
+    pub fn refresh() {
+        Runtime::current().pool().refresh(None);
+    }
 
-    /// Keeps at most `n` idle shepherds for the next commands; by default twice as many as there
-    /// are CPUs, and at least 8. 0 means that each command starts one.
-    pub fn max_idle(_n: usize) {}
+    /// Keeps at most `n` idle shepherds for the next commands; by default 32. One that has been idle
+    /// for 10 seconds ends, but for the last. 0 means that each command starts one.
+    pub fn max_idle(n: usize) {
+        Runtime::current().pool().set_max_idle(n);
+    }
 
     /// How many idle shepherds there are now.
     #[must_use]
     pub fn idle() -> usize {
-        0
+        Runtime::current().pool().idle()
     }
 }

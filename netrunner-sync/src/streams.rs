@@ -11,6 +11,7 @@ use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
+use crate::lane::above_stdio;
 use crate::time::until;
 
 /// The writing end of a child's standard input.
@@ -62,6 +63,7 @@ pub(crate) struct Pipe {
 /// A pipe that the child reads from.
 pub(crate) fn pipe_to_child() -> io::Result<Pipe> {
     let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let ours = above_stdio(ours)?;
     rustix::fs::fcntl_setfl(&ours, OFlags::NONBLOCK)?;
     Ok(Pipe { ours, theirs })
 }
@@ -69,6 +71,7 @@ pub(crate) fn pipe_to_child() -> io::Result<Pipe> {
 /// A pipe that the child writes to.
 pub(crate) fn pipe_from_child() -> io::Result<Pipe> {
     let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let ours = above_stdio(ours)?;
     rustix::fs::fcntl_setfl(&ours, OFlags::NONBLOCK)?;
     Ok(Pipe { ours, theirs })
 }

@@ -1,0 +1,138 @@
+//! The client's side of its guardian: start it, ask it for shepherds, let go of it.
+
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
+
+use netrunner_core::message::{Order, Session};
+use rustix::fs::{AtFlags, CWD};
+use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+
+use crate::error::{Error, Result};
+use crate::lane;
+use crate::rights::Rights;
+
+/// A guardian, from before its process exists.
+#[derive(Debug)]
+pub(crate) struct Guardian {
+    lane: Arc<OwnedFd>,
+    rights: Rights,
+    /// The directory that it, and every shepherd of its, is in; unknown until it has started.
+    home: OnceLock<Directory>,
+    /// Its process group, which has the number of the starter.
+    group: OnceLock<Pid>,
+    let_go: AtomicBool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Directory {
+    device: u64,
+    inode: u64,
+}
+
+impl Directory {
+    /// Asks for the descriptor's own sake: `stat(".")` fails in a directory that can't be searched.
+    fn current() -> Option<Directory> {
+        let stat = rustix::fs::statat(CWD, "", AtFlags::EMPTY_PATH).ok()?;
+        Some(Directory { device: stat.st_dev, inode: stat.st_ino })
+    }
+}
+
+impl Guardian {
+    /// One that is still to be started with the second end, but takes orders already: they wait in
+    /// the socket. So other threads need not wait for the start, and no lock is held across it.
+    pub(crate) fn prepare(rights: Rights) -> io::Result<(Guardian, OwnedFd)> {
+        let (ours, theirs) = lane::pair()?;
+        let client = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+        let mut bytes = Vec::new();
+        Order::Guard.encode(&mut bytes);
+        lane::send(&ours, &bytes, &[client.as_fd()])?;
+        let guardian = Guardian {
+            lane: Arc::new(ours),
+            rights,
+            home: OnceLock::new(),
+            group: OnceLock::new(),
+            let_go: AtomicBool::new(false),
+        };
+        Ok((guardian, theirs))
+    }
+
+    /// Starts its process.
+    pub(crate) fn start(&self, program: Option<&Path>, lane: OwnedFd) -> Result<()> {
+        let before = Directory::current();
+        if let Some(group) = crate::launch::start(program, lane)? {
+            // Set once: `start` is called by the one thread that installed it.
+            let _ = self.group.set(group);
+        }
+        // If another thread changed the directory meanwhile, nobody knows where the guardian is;
+        // then each command gets its directory passed.
+        if let Some(home) = before.filter(|_| before == Directory::current()) {
+            let _ = self.home.set(home);
+        }
+        Ok(())
+    }
+
+    /// Asks for a shepherd, and returns our end of its lane. Requests can go down it at once.
+    pub(crate) fn bear(&self, session: Session) -> io::Result<OwnedFd> {
+        let (ours, theirs) = lane::pair()?;
+        let mut bytes = Vec::new();
+        Order::Bear(session).encode(&mut bytes);
+        lane::send(&self.lane, &bytes, &[theirs.as_fd()])?;
+        Ok(ours)
+    }
+
+    /// The current directory, if its shepherds are not in it.
+    pub(crate) fn other_directory(&self) -> Result<Option<OwnedFd>> {
+        if self.home.get().is_some_and(|home| Directory::current() == Some(*home)) {
+            return Ok(None);
+        }
+        let flags =
+            rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
+        let directory = rustix::fs::open(".", flags, rustix::fs::Mode::empty())
+            .map_err(|errno| Error::system("pass on the current directory `.`", errno))?;
+        Ok(Some(directory))
+    }
+
+    /// Whether it may be asked for shepherds by a thread of these rights.
+    pub(crate) fn serves(&self, rights: &Rights) -> bool {
+        !self.is_let_go() && self.rights == *rights
+    }
+
+    pub(crate) fn is_let_go(&self) -> bool {
+        self.let_go.load(Ordering::Acquire)
+    }
+
+    /// Lets go of it: it stays beside the commands that run, and then ends.
+    ///
+    /// The word has to be said, as a lane that closes without it means that the client has ended.
+    pub(crate) fn let_go(&self) {
+        if !self.let_go.swap(true, Ordering::AcqRel) {
+            let mut bytes = Vec::new();
+            Order::Retire.encode(&mut bytes);
+            // It has ended already, or it is wedged and will see the client's end by the pidfd.
+            let _ = lane::send_at_once(&self.lane, &bytes);
+        }
+    }
+
+    /// What becomes readable when it has ended.
+    pub(crate) fn end(&self) -> Arc<OwnedFd> {
+        Arc::clone(&self.lane)
+    }
+
+    /// Reaps it where it is a child of the client, which it is only of a client that is PID 1 or a
+    /// subreaper; elsewhere it belongs to init.
+    ///
+    /// Nothing but the guardian was ever in its group, and a child that has ended pins the group's
+    /// number until it is reaped, so no other child can be meant.
+    pub(crate) fn reap(&self) {
+        let adopts = rustix::process::getpid().is_init()
+            || rustix::process::child_subreaper().is_ok_and(|yes| yes.is_some());
+        if let Some(group) = self.group.get().filter(|_| adopts) {
+            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+            // ECHILD: it was not ours.
+            let _ = rustix::process::waitid(WaitId::Pgid(Some(*group)), options);
+        }
+    }
+}

@@ -1,0 +1,360 @@
+//! From a `Command` to the words of the protocol: everything is checked first, then descriptors are
+//! taken and pipes made, so that nothing is consumed by a command that can't be.
+
+use std::ffi::{CString, OsStr, OsString};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
+use std::sync::Arc;
+
+use netrunner_core::message::{CommandId, Request, Session};
+use netrunner_core::spawn::{
+    Groups, Leftovers, Notify, Place, Placement, Placements, Setup, Setups, Source, Spawn,
+    StringsBuf, Terms,
+};
+use netrunner_core::wire::{HEADER, MAX_DESCRIPTORS, MAX_REQUEST};
+use rustix::io::Errno;
+use rustix::process::Resource;
+
+use crate::command::{self, Command};
+use crate::error::{Error, Result, shown};
+use crate::ext;
+use crate::report;
+use crate::rights::Rights;
+
+/// The longest single string that Linux executes, its NUL included (`MAX_ARG_STRLEN`, `execve(2)`).
+const MAX_STRING: usize = 32 * 4096;
+
+/// The most that Linux executes in all, strings and pointers, however high the stack's limit is.
+const MAX_STRINGS: usize = 6 << 20;
+
+/// A request to spawn, ready to be sent any number of times.
+pub(crate) struct Prepared {
+    name: OsString,
+    program: CString,
+    directory: Option<CString>,
+    arguments: StringsBuf,
+    environment: StringsBuf,
+    placements: Vec<Placement>,
+    passed: Vec<Passed>,
+    setup: ext::Setup,
+    clear_groups: bool,
+    terms: Terms,
+    session: Session,
+}
+
+/// A descriptor that goes to the command.
+pub(crate) enum Passed {
+    /// The far end of a pipe of ours. It may be shared by two streams.
+    Far(Arc<OwnedFd>),
+    /// The caller's, who gave it away.
+    Given(OwnedFd),
+    /// One of the client's own streams.
+    Inherited(RawFd),
+}
+
+impl Passed {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Passed::Far(fd) => fd.as_fd(),
+            Passed::Given(fd) => fd.as_fd(),
+            Passed::Inherited(0) => rustix::stdio::stdin(),
+            Passed::Inherited(1) => rustix::stdio::stdout(),
+            Passed::Inherited(_) => rustix::stdio::stderr(),
+        }
+    }
+}
+
+impl Prepared {
+    /// Checks everything about `command` that does not depend on its descriptors.
+    pub(crate) fn check(command: &Command, rights: &Rights) -> Result<Prepared> {
+        let name = &command.program;
+        if name.is_empty() {
+            // What the kernel would say, and std says.
+            return Err(Error::system("start ``", Errno::NOENT));
+        }
+        let program = c_string("the program", name)?;
+        let directory = command.directory.as_ref();
+        let directory =
+            directory.map(|path| c_string("the directory", path.as_os_str())).transpose()?;
+        let strings = Strings::of(command)?;
+        if strings.too_long || strings.total() > MAX_STRINGS {
+            return Err(Error::system(format!("start `{}`", shown(name)), Errno::TOOBIG));
+        }
+        check_numbers(command)?;
+        let setup = &command.setup;
+        let clear_groups = setup.groups.is_none()
+            && setup.uid.is_some_and(|uid| rights.is_root() || !rights.is_user(uid));
+        Ok(Prepared {
+            name: name.clone(),
+            program,
+            directory,
+            arguments: strings.arguments,
+            environment: strings.environment,
+            placements: Vec::with_capacity(4),
+            passed: Vec::with_capacity(4),
+            setup: setup.clone(),
+            clear_groups,
+            terms: terms(&command.terms)?,
+            session: Session::Own,
+        })
+    }
+
+    pub(crate) fn name(&self) -> &OsStr {
+        &self.name
+    }
+
+    pub(crate) fn session(&self) -> Session {
+        self.session
+    }
+
+    /// Gives the command's descriptor `number` a source.
+    pub(crate) fn place(&mut self, number: RawFd, passed: Passed) -> Result<()> {
+        let mut source = Source::Passed;
+        if number < 3 {
+            // A command that uses a terminal needs a shepherd in the terminal's session. The same
+            // call tells that one of the client's own streams is closed.
+            match rustix::termios::tcgetattr(passed.as_fd()) {
+                Ok(_) => self.session = Session::Client,
+                Err(Errno::BADF) => source = Source::Closed,
+                Err(_) => {}
+            }
+        }
+        self.placements.push(Placement { place: place(number)?, source });
+        if source == Source::Passed {
+            self.passed.push(passed);
+        }
+        Ok(())
+    }
+
+    /// Gives it the far end of a new pipe, which is no terminal.
+    pub(crate) fn place_pipe(&mut self, number: RawFd, far: OwnedFd) -> Result<()> {
+        self.placements.push(Placement { place: place(number)?, source: Source::Passed });
+        self.passed.push(Passed::Far(Arc::new(far)));
+        Ok(())
+    }
+
+    /// Connects the command's descriptor `number` to `/dev/null`.
+    pub(crate) fn place_null(&mut self, number: RawFd) -> Result<()> {
+        self.placements.push(Placement { place: place(number)?, source: Source::Null });
+        Ok(())
+    }
+
+    /// Passes what `number` has been given once more, as `other`.
+    pub(crate) fn place_again(&mut self, number: RawFd, other: RawFd) -> Result<()> {
+        let place = place(number)?;
+        let mut at = 0;
+        for placement in &self.placements {
+            if placement.place == place {
+                match placement.source {
+                    Source::Null => return self.place_null(other),
+                    Source::Closed => {
+                        let source = Source::Closed;
+                        self.placements.push(Placement { place: self::place(other)?, source });
+                        return Ok(());
+                    }
+                    Source::Passed => break,
+                }
+            }
+            at += usize::from(placement.source == Source::Passed);
+        }
+        let again = match self.passed.get(at) {
+            Some(Passed::Far(fd)) => Passed::Far(Arc::clone(fd)),
+            Some(Passed::Inherited(number)) => Passed::Inherited(*number),
+            Some(Passed::Given(fd)) => Passed::Given(fd.try_clone().map_err(|cause| {
+                Error::system(format!("duplicate a descriptor for `{}`", shown(&self.name)), cause)
+            })?),
+            None => return Ok(()),
+        };
+        self.place(other, again)
+    }
+
+    /// Whether all that was to be passed can be passed again.
+    pub(crate) fn is_whole(&self) -> bool {
+        let passed = self.placements.iter().filter(|placed| placed.source == Source::Passed);
+        passed.count() == self.passed.len()
+    }
+
+    /// Closes what the caller gave away, now that it was sent.
+    ///
+    /// Far ends of pipes may be kept longer: the client reads until the command is over, not until
+    /// the pipe is. What the caller gave may be a pipe whose other end somebody reads to its end.
+    pub(crate) fn release_given(&mut self) {
+        self.passed.retain(|passed| !matches!(passed, Passed::Given(_)));
+    }
+
+    /// Appends the frame to `out`, and returns the descriptors that go with it.
+    pub(crate) fn encode<'a>(
+        &'a self,
+        id: CommandId,
+        notify: Notify,
+        directory: Option<&'a OwnedFd>,
+        out: &mut Vec<u8>,
+    ) -> Result<Vec<BorrowedFd<'a>>> {
+        let mut placements = Vec::with_capacity(self.placements.len() + 1);
+        let mut descriptors = Vec::with_capacity(self.passed.len() + 1);
+        if let Some(directory) = directory {
+            placements.push(Placement { place: Place::Directory, source: Source::Passed });
+            descriptors.push(directory.as_fd());
+        }
+        placements.extend_from_slice(&self.placements);
+        descriptors.extend(self.passed.iter().map(Passed::as_fd));
+        if descriptors.len() > MAX_DESCRIPTORS {
+            let message = format!("more than {MAX_DESCRIPTORS} descriptors are to be passed");
+            return Err(Error::invalid(message));
+        }
+        let setup = self.setups();
+        let spawn = Spawn {
+            id,
+            notify,
+            terms: self.terms,
+            program: &self.program,
+            directory: self.directory.as_deref(),
+            arguments: self.arguments.as_strings(),
+            environment: self.environment.as_strings(),
+            descriptors: Placements::Listed(&placements),
+            setup: Setups::Listed(&setup),
+        };
+        Request::Spawn(spawn).encode(out);
+        if out.len() > HEADER + MAX_REQUEST {
+            return Err(Error::system(format!("start `{}`", shown(&self.name)), Errno::TOOBIG));
+        }
+        Ok(descriptors)
+    }
+
+    fn setups(&self) -> Vec<Setup<'_>> {
+        let setup = &self.setup;
+        let mut setups = Vec::new();
+        setups.extend(setup.umask.map(Setup::Umask));
+        setups.extend(setup.nice.map(Setup::Nice));
+        setups.extend(setup.limits.iter().map(|(resource, soft, hard)| Setup::Limit {
+            resource: resource.as_raw(),
+            soft: *soft,
+            hard: *hard,
+        }));
+        match &setup.groups {
+            Some(groups) => setups.push(Setup::Groups(Groups::Listed(groups))),
+            None if self.clear_groups => setups.push(Setup::Groups(Groups::Listed(&[]))),
+            None => {}
+        }
+        setups.extend(setup.gid.map(Setup::Gid));
+        setups.extend(setup.uid.map(Setup::Uid));
+        setups.extend(setup.no_new_privs.then_some(Setup::NoNewPrivileges));
+        setups
+    }
+}
+
+fn place(number: RawFd) -> Result<Place> {
+    let number = u32::try_from(number);
+    number.map(Place::Number).map_err(|_| Error::invalid("a negative descriptor number"))
+}
+
+/// The strings of a command, as they are sent.
+struct Strings {
+    arguments: StringsBuf,
+    environment: StringsBuf,
+    too_long: bool,
+    count: usize,
+}
+
+impl Strings {
+    fn of(command: &Command) -> Result<Strings> {
+        let mut strings = Strings {
+            arguments: StringsBuf::new(),
+            environment: StringsBuf::new(),
+            too_long: false,
+            count: 0,
+        };
+        let arg0 = command.arg0.as_ref().unwrap_or(&command.program);
+        for argument in std::iter::once(arg0).chain(&command.args) {
+            let bytes = without_nul("an argument", argument)?;
+            strings.count(bytes.len());
+            strings.arguments.push(&[bytes]);
+        }
+        for (key, value) in command.get_envs() {
+            let bytes = without_nul("an environment variable", key)?;
+            if value.is_some() && (bytes.is_empty() || bytes.contains(&b'=')) {
+                let message = format!("`{}` is no name of an environment variable", shown(key));
+                return Err(Error::invalid(message));
+            }
+            if let Some(value) = value {
+                without_nul(&format!("the environment variable `{}`", shown(key)), value)?;
+            }
+        }
+        command.environment.each(|key, value| {
+            strings.count(key.len() + 1 + value.len());
+            strings.environment.push(&[key.as_bytes(), b"=", value.as_bytes()]);
+        });
+        Ok(strings)
+    }
+
+    fn count(&mut self, length: usize) {
+        self.count += 1;
+        self.too_long |= length >= MAX_STRING;
+    }
+
+    /// What the kernel counts: each string with its NUL, and a pointer to it.
+    fn total(&self) -> usize {
+        self.arguments.bytes() + self.environment.bytes() + self.count * size_of::<usize>()
+    }
+}
+
+fn without_nul<'a>(what: &str, string: &'a OsStr) -> Result<&'a [u8]> {
+    let bytes = string.as_bytes();
+    if bytes.contains(&0) {
+        return Err(Error::invalid(format!("{what} contains a NUL byte")));
+    }
+    Ok(bytes)
+}
+
+fn c_string(what: &str, string: &OsStr) -> Result<CString> {
+    CString::new(string.as_bytes())
+        .map_err(|_| Error::invalid(format!("{what} contains a NUL byte")))
+}
+
+/// The numbers that descriptors are to get.
+fn check_numbers(command: &Command) -> Result<()> {
+    if command.descriptors.is_empty() {
+        return Ok(());
+    }
+    let limit = rustix::process::getrlimit(Resource::Nofile).current;
+    let over = |n: RawFd| limit.is_some_and(|limit| u64::try_from(n).is_ok_and(|n| n >= limit));
+    for (at, (number, fd)) in command.descriptors.iter().enumerate() {
+        let before = &command.descriptors[..at];
+        if *number < 3 || over(*number) {
+            return Err(Error::invalid(format!("no descriptor can be passed as number {number}")));
+        }
+        if before.iter().any(|(other, _)| other == number) {
+            return Err(Error::invalid(format!("two descriptors are to be number {number}")));
+        }
+        if fd.is_none() {
+            return Err(spent(&format!("descriptor {number}")));
+        }
+    }
+    Ok(())
+}
+
+/// What a second spawn meets where the first has consumed something.
+pub(crate) fn spent(what: &str) -> Error {
+    Error::invalid(format!("{what} was consumed by an earlier spawn"))
+}
+
+fn terms(terms: &command::Terms) -> Result<Terms> {
+    let stop_signal = u8::try_from(terms.stop_signal.as_raw())
+        .map_err(|_| Error::invalid(format!("unknown signal `{}`", terms.stop_signal)))?;
+    Ok(Terms {
+        timeout: terms.timeout,
+        grace: terms.grace,
+        stop_signal,
+        leftovers: match terms.leftovers {
+            report::Leftovers::Stop => Leftovers::Stop,
+            report::Leftovers::Wait => Leftovers::Wait,
+            report::Leftovers::Keep => Leftovers::Keep,
+        },
+    })
+}
+
+/// A failure to make what a command is to be connected to.
+pub(crate) fn pipe_error(name: &OsStr, stream: &str, cause: io::Error) -> Error {
+    Error::system(format!("make a pipe for the {stream} of `{}`", shown(name)), cause)
+}
