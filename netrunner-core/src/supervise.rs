@@ -326,9 +326,11 @@ impl Supervisor {
         }
     }
 
+    /// The command, if a request about `id` is still to be heeded: after the last word there is none.
     fn command(&mut self, id: CommandId) -> Option<&mut Command> {
+        let heard = self.client == Client::Here;
         match &mut self.phase {
-            Phase::Busy(command) if command.id == id => Some(command),
+            Phase::Busy(command) if heard && command.id == id => Some(command),
             Phase::Busy(_) | Phase::Idle | Phase::Staying | Phase::Over => None,
         }
     }
