@@ -176,7 +176,10 @@ impl Shepherd {
             assert_eq!(self.quits(), 0, "{action:?} after the end");
             self.performed.push((now, action));
             match action {
-                Action::SignalGroup(signal) => self.signal_group(kernel, signal, now),
+                Action::SignalGroup(signal) => {
+                    assert!(self.group().is_some(), "P5: a signal to a group that is over");
+                    self.signal_group(kernel, signal, now);
+                }
                 Action::SignalTree(signal) => {
                     self.touch();
                     self.signal_group(kernel, signal, now);

@@ -95,6 +95,19 @@ fn pieces_of_every_size_give_the_same_frames() {
 }
 
 #[test]
+fn a_long_stream_that_never_pauses_between_frames_is_heard_whole() {
+    // Longer than the buffer, with part of a frame always waiting: what waits has to move.
+    let (stream, said) = (samples::stream().repeat(30), vec![said(); 30].concat());
+    assert!(stream.len() > 10 * 4096);
+    for size in [1, 7, 997, 4_093, 5_003] {
+        let mut receiver = Receiver::new();
+        stream.chunks(size).for_each(|piece| receiver.receive(piece));
+        assert_eq!(receiver.heard, said, "pieces of {size}");
+        assert!(receiver.inbox.room().len() <= 16 << 10, "nothing is kept of what was heard");
+    }
+}
+
+#[test]
 fn a_frame_is_heard_with_its_last_byte_and_not_before() {
     samples::for_each(|message| {
         let bytes = message.bytes();

@@ -63,6 +63,11 @@ impl<'a> Message<'a> {
     pub(crate) fn laid_open(&self) -> String {
         let Message::Request(Request::Spawn(spawn)) = self else { return format!("{self:?}") };
         let Spawn { id, notify, terms, program, directory, .. } = spawn;
+        // The shepherd sizes argv and envp by the count and fills them by iterating.
+        for strings in [&spawn.arguments, &spawn.environment] {
+            assert_eq!(strings.len(), strings.iter().count());
+        }
+        assert_eq!(spawn.descriptors.len(), spawn.descriptors.iter().count());
         let setup: Vec<String> = spawn
             .setup
             .iter()
