@@ -436,7 +436,9 @@ impl Running {
 impl Role<'_> {
     /// Waits for something to read until the deadline, and reads it.
     pub(crate) fn wait(&self, shepherd: &Arc<Shepherd>, deadline: Option<Instant>) -> Progress {
-        let progress = match earliest(deadline, self.running.lock().overdue) {
+        // On a line of its own: in the match the lock would be held for as long as the reading.
+        let judgement = self.running.lock().overdue;
+        let progress = match earliest(deadline, judgement) {
             // The socket's own timeout brings this back now and then.
             None => self.read(shepherd, Blocking::Yes),
             at => {
