@@ -5,17 +5,16 @@
 //! in a private place stands in.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitStatus, Stdio};
 use std::time::Instant;
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{MemfdFlags, OFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
 
@@ -96,13 +95,13 @@ fn private_places() -> impl Iterator<Item = PathBuf> {
 /// A file without a name, open for reading alone: one that is open for writing can't be executed.
 fn unlinked(place: &Path, bytes: &[u8]) -> io::Result<OwnedFd> {
     // O_EXCL: it can't get a name later either.
-    let flags = (OFlags::TMPFILE | OFlags::EXCL).bits().cast_signed();
-    let mut writer =
-        OpenOptions::new().read(true).write(true).custom_flags(flags).mode(0o500).open(place)?;
+    let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
+    let fd = rustix::fs::open(place, flags, Mode::RUSR | Mode::XUSR)?;
+    let mut writer = File::from(above_stdio(fd)?);
     writer.write_all(bytes)?;
     let reader = File::open(format!("/proc/self/fd/{}", writer.as_raw_fd()))?;
     drop(writer);
-    Ok(above_stdio(reader.into())?)
+    above_stdio(reader.into())
 }
 
 /// Runs the starter to its end.
@@ -160,7 +159,7 @@ fn reap(starter: &OwnedFd) -> io::Result<()> {
 pub(crate) fn wait(pidfd: &OwnedFd) -> io::Result<Option<ExitStatus>> {
     loop {
         let options = WaitIdOptions::EXITED;
-        match rustix::process::waitid(WaitId::PidFd(std::os::fd::AsFd::as_fd(pidfd)), options) {
+        match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options) {
             Ok(Some(status)) => {
                 let raw = match (status.exit_status(), status.terminating_signal()) {
                     (Some(code), _) => code << 8,

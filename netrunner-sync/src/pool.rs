@@ -144,7 +144,9 @@ impl Pool {
         let current = |there: &Arc<Guardian>| Arc::ptr_eq(there, guardian);
         let all = state.guardian.as_ref().is_some_and(current).then(|| state.take_all());
         drop(state);
-        all.map(let_go);
+        if let Some(all) = all {
+            let_go(all);
+        }
         guardian.let_go();
     }
 
