@@ -42,6 +42,9 @@ mod program {
     }
 }
 
+/// `SIGCANCEL` and `SIGSETXID` of glibc; nobody means anything by ignoring them.
+const LIBC_INTERNAL: [i32; 2] = [32, 33];
+
 /// The program begins here.
 extern "C" fn start() -> ! {
     match begin() {
@@ -56,6 +59,10 @@ fn begin() -> Result<(), Errno> {
     // SIGCHLD must not be ignored, or there would be nothing to reap; SIGPIPE never is for a child.
     let ignore_child_signal = calls::reset_signal(SIGCHLD);
     calls::reset_signal(SIGPIPE);
+    // glibc's posix_spawn, which started us, leaves its two internal signals ignored.
+    for signal in LIBC_INTERNAL {
+        calls::reset_signal(signal);
+    }
     close_inherited();
     let socket = Fd::own(0).duplicate(3)?;
     let null = calls::open(c"/dev/null", O_RDWR)?.duplicate(3)?;
