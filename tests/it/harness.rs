@@ -56,6 +56,11 @@ pub(crate) fn arena<F: FnOnce()>(body: F) {
     let number = COUNT.fetch_add(1, Ordering::Relaxed);
     let dir = std::env::temp_dir().join(format!("netrunner-test-{}-{number}", process::id()));
     let place = Place::new(dir);
+    // Both streams append: each would overwrite the other's words from an offset of its own.
+    let log = || {
+        let path = place.dir.join("log");
+        File::options().create(true).append(true).open(path).expect("the log")
+    };
     let status = process::Command::new(ARENA)
         .arg(scaled(BODY_LIMIT).as_secs_f64().to_string())
         .arg(scaled(COUNT_LIMIT).as_secs_f64().to_string())
@@ -67,8 +72,8 @@ pub(crate) fn arena<F: FnOnce()>(body: F) {
         .env("XDG_RUNTIME_DIR", place.dir.join("tmp"))
         .current_dir(place.dir.join("work"))
         .stdin(Stdio::null())
-        .stdout(File::create(place.dir.join("log")).expect("the log"))
-        .stderr(File::options().append(true).open(place.dir.join("log")).expect("the log"))
+        .stdout(log())
+        .stderr(log())
         .status()
         .expect("run the arena");
     let log = fs::read(place.dir.join("log")).unwrap_or_default();
