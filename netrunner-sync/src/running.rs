@@ -52,7 +52,7 @@ struct State {
     overdue: Option<Instant>,
     /// When a shepherd that has still not read the request is taken for wedged.
     unread: Option<Instant>,
-    /// The watcher wants to hear when the role is given up.
+    /// The watcher wants to hear of the outcome.
     watched: bool,
     /// Rung when the role is given up, for a thread that polls pipes meanwhile.
     bell: Option<Arc<OwnedFd>>,
@@ -103,7 +103,9 @@ impl Drop for Role<'_> {
             // It overflows after 2^64 rings.
             let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
         }
-        if state.watched {
+        // Only the end, which the watcher would not see: the lane is another command's by now. Else it
+        // waits for the lane itself, and word of its own reading would wake it for ever.
+        if state.watched && self.running.outcome.get().is_some() {
             self.running.runtime.tell(Word::Look(self.running.id));
         }
     }

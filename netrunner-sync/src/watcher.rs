@@ -30,7 +30,7 @@ pub(crate) enum Word {
     Born(Arc<Shepherd>),
     /// The handle of a command was dropped.
     Dropped(Arc<Running>),
-    /// Somebody who read for a dropped command has stopped reading.
+    /// Somebody has read the end of a dropped command.
     Look(CommandId),
     /// The command that this shepherd serves is due to be over at this time.
     Overdue(CommandId, Instant, Arc<Shepherd>),
@@ -211,7 +211,7 @@ impl State {
     /// Reads what a dropped command's shepherd has said.
     fn look(&mut self, id: CommandId) {
         let Some(dropped) = self.dropped.get(&id) else { return };
-        // If another thread reads for it, that one says `Look` when it stops.
+        // If another thread reads for it, that one says `Look` when it has read the end.
         dropped.running.look();
         let over = dropped.running.outcome().is_some();
         let lane = dropped.lane;

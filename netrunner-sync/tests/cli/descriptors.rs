@@ -35,7 +35,8 @@ fn named_descriptors_keep_their_numbers() {
 #[test]
 fn all_descriptors_are_inherited_when_asked_for() {
     let open = open_in("exec 5</dev/null 8</dev/null", &["--inherit-fds", "--fd", "8"]);
-    assert_eq!(open, [0, 1, 2, LISTING, 5, 8]);
+    // And whatever the tests themselves were started with.
+    assert!([0, 1, 2, 5, 8].iter().all(|number| open.contains(number)), "{open:?}");
 }
 
 #[test]

@@ -189,7 +189,8 @@ impl Client {
     }
 
     fn output(&self, script: &[OsString]) -> Vec<u8> {
-        let output = must("output", self.settings.command(script).output());
+        // Captured, whatever `quiet` says of the others.
+        let output = must("output", self.settings.command(script).stdout(Stdio::piped()).output());
         if !output.status.success() {
             fail(format_args!(
                 "output {script:?}: {}, {}",

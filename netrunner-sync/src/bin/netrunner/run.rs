@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
+use std::path::Path;
 
 use netrunner_sync::{Child, Command, CommandExt, Error, Report};
 
@@ -48,7 +49,7 @@ fn start(options: &Run) -> Result<(Child, Reporter), Failure> {
     }
     let signals = Held::new().map_err(|error| format!("failed to hold signals back: {error}"))?;
     let child = command.spawn().map_err(|error| Failure {
-        code: spawn_failure_code(&error),
+        code: spawn_failure_code(command.get_program(), &error),
         message: error.to_string(),
     })?;
     signals.pass_to(child.handle());
@@ -118,14 +119,7 @@ fn command(options: &Run) -> Result<Command, String> {
 
 fn passed(options: &Run) -> Result<Passed, String> {
     let mut passed = Passed::default();
-    for &number in &options.fd {
-        if !passed.add(number) {
-            return Err(format!("descriptor {number} of `--fd` is not open"));
-        }
-    }
-    if options.inherit_fds {
-        passed.add_all().map_err(|error| format!("failed to list open descriptors: {error}"))?;
-    }
+    // Before those that are named: what was taken over no longer counts as inherited.
     for name in JOBSERVER_VARIABLES {
         // As the command will see it; of an option that is repeated the last one counts.
         let set = options.env.iter().rev().find(|variable| variable.name == name);
@@ -138,16 +132,27 @@ fn passed(options: &Run) -> Result<Passed, String> {
             passed.add_jobserver(&flags);
         }
     }
+    for &number in &options.fd {
+        if !passed.add(number) {
+            return Err(format!("descriptor {number} of `--fd` is not open"));
+        }
+    }
+    if options.inherit_fds {
+        passed.add_all().map_err(|error| format!("failed to list open descriptors: {error}"))?;
+    }
     Ok(passed)
 }
 
-fn spawn_failure_code(error: &Error) -> u8 {
-    if error.is_not_found() {
-        NOT_FOUND
-    } else if error.is_permission_denied() {
-        NOT_EXECUTABLE
-    } else {
+/// 126 and 127 are about the program alone: a directory that is not there, or a limit that is not
+/// allowed, fails with the same error numbers. Only the text says which step it was.
+fn spawn_failure_code(program: &OsStr, error: &Error) -> u8 {
+    let executing = format!("failed to start `{}`", Path::new(program).display());
+    if !error.to_string().starts_with(&executing) {
         FAILED
+    } else if error.is_not_found() {
+        NOT_FOUND
+    } else {
+        NOT_EXECUTABLE
     }
 }
 
