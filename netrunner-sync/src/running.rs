@@ -50,8 +50,10 @@ struct State {
     child: Option<OwnedFd>,
     /// When a shepherd that has still not told the end is taken for wedged.
     overdue: Option<Instant>,
-    /// When a shepherd that has still not read the request is taken for wedged.
+    /// When a shepherd that has still not read what it was sent is taken for wedged.
     unread: Option<Instant>,
+    /// It had not, and is looked at once more: a signal may have been on its way just then.
+    suspected: bool,
     /// The watcher wants to hear of the outcome.
     watched: bool,
     /// Rung when the role is given up, for a thread that polls pipes meanwhile.
@@ -64,6 +66,9 @@ enum Reader {
     Nobody,
     Somebody,
 }
+
+/// The pause before a shepherd that seems wedged is looked at again.
+const SECOND_LOOK: Duration = Duration::from_millis(50);
 
 /// What reading has brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -229,7 +234,7 @@ impl Running {
         if self.outcome.get().is_some() || state.reader == Reader::Nobody {
             return;
         }
-        let deadline = earliest(deadline, state.overdue);
+        let deadline = earliest(deadline, earliest(state.overdue, state.unread));
         let after =
             deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
         drop(self.change.wait_timeout(state, after).unwrap_or_else(PoisonError::into_inner));
@@ -275,16 +280,32 @@ impl Running {
         earliest(state.overdue, state.unread)
     }
 
+    /// The same, for a read that comes back by itself within [`PATIENCE`]: nothing unless it is to be
+    /// sooner.
+    fn hard_deadline(&self) -> Option<Instant> {
+        let state = self.lock();
+        let soon = state.overdue.is_some() || state.suspected;
+        if soon { earliest(state.overdue, state.unread) } else { None }
+    }
+
     /// Kills the shepherd if it is taken for wedged by now. Its lane then ends, and that is read.
     pub(crate) fn judge(&self, now: Instant) {
         let mut state = self.lock();
         let passed = |at: &mut Option<Instant>| at.take_if(|at| *at <= now).is_some();
         let overdue = passed(&mut state.overdue);
-        let unread = passed(&mut state.unread);
+        let due = passed(&mut state.unread);
         let Some(shepherd) = state.shepherd.clone() else { return };
+        let unread = due && crate::sys::is_unread(shepherd.socket());
+        let wedged = unread && state.suspected;
+        if due {
+            state.suspected = unread;
+            state.unread = unread.then(|| now + SECOND_LOOK);
+        }
         drop(state);
-        if overdue || (unread && crate::sys::is_unread(shepherd.socket())) {
+        if overdue || wedged {
             self.give_up(&shepherd);
+        } else if unread {
+            self.runtime.tell(Word::Overdue(self.id, now + SECOND_LOOK, shepherd));
         }
     }
 
@@ -306,7 +327,8 @@ impl Running {
         self.wait()
     }
 
-    /// Asks for the end, which is due when `grace` and the time for sweeps have passed.
+    /// Asks for the end, which is due when `grace` and the time for sweeps have passed. A shepherd
+    /// that has not even read the request when `grace` has passed does not react at all.
     fn ask(&self, request: &Request<'_>, grace: Duration) -> Result<()> {
         self.ensure_here()?;
         let Some(shepherd) = self.shepherd() else { return Ok(()) };
@@ -314,13 +336,15 @@ impl Running {
         let due = deadline_in(grace.saturating_add(SWEEPING).saturating_add(ALLOWANCE));
         let mut state = self.lock();
         state.overdue = earliest(state.overdue, due);
+        let unread = deadline_in(grace.saturating_add(ALLOWANCE));
+        state.unread = earliest(state.unread, unread);
         let reader = state.reader;
         drop(state);
         match sent {
             Ok(()) if reader == Reader::Somebody => {
                 // The reader sleeps by an older deadline.
-                if let Some(due) = due {
-                    self.runtime.tell(Word::Overdue(self.id, due, shepherd));
+                for due in unread.into_iter().chain(due) {
+                    self.runtime.tell(Word::Overdue(self.id, due, Arc::clone(&shepherd)));
                 }
                 Ok(())
             }
@@ -439,16 +463,15 @@ impl Role<'_> {
     /// Waits for something to read until the deadline, and reads it.
     pub(crate) fn wait(&self, shepherd: &Arc<Shepherd>, deadline: Option<Instant>) -> Progress {
         // On a line of its own: in the match the lock would be held for as long as the reading.
-        let judgement = self.running.lock().overdue;
-        let progress = match earliest(deadline, judgement) {
+        let judgement = self.running.hard_deadline();
+        let progress = if deadline.is_none() && judgement.is_none() {
             // The socket's own timeout brings this back now and then.
-            None => self.read(shepherd, Blocking::Yes),
-            at => {
-                let mut fds = [PollFd::new(shepherd.socket(), PollFlags::IN)];
-                match poll(&mut fds, until(at).as_ref()) {
-                    Ok(0) | Err(_) => Progress::Waiting,
-                    Ok(_) => self.read(shepherd, Blocking::No),
-                }
+            self.read(shepherd, Blocking::Yes)
+        } else {
+            let mut fds = [PollFd::new(shepherd.socket(), PollFlags::IN)];
+            match poll(&mut fds, until(earliest(deadline, judgement)).as_ref()) {
+                Ok(0) | Err(_) => Progress::Waiting,
+                Ok(_) => self.read(shepherd, Blocking::No),
             }
         };
         if progress == Progress::Waiting {
