@@ -111,12 +111,14 @@ fn check(names: &[String]) -> Result<()> {
 /// Becomes `netrunner run`, so that its terminal, streams, signals and exit code are the command's own.
 fn run(args: &[String]) -> Result<()> {
     use std::os::unix::process::CommandExt;
-    step::run(cargo(&root()).args(["build", "--quiet", "--package", "netrunner-sync"]).args([
-        "--features",
-        "cli",
-        "--bin",
-        "netrunner",
-    ]))?;
+    step::quietly(
+        cargo(&root()).args(["build", "--quiet", "--package", "netrunner-sync"]).args([
+            "--features",
+            "cli",
+            "--bin",
+            "netrunner",
+        ]),
+    )?;
     let netrunner = std::env::current_exe()?.with_file_name("netrunner");
     let error = std::process::Command::new(&netrunner).arg("run").args(args).exec();
     Err(format!("failed to exec `{}`: {error}", netrunner.display()).into())

@@ -1,9 +1,9 @@
 //! Running one command of a task: says what it runs, and fails with its name. Knows nothing of the tasks.
 
+pub(crate) use netrunner_sync::Command;
+use netrunner_sync::Stdio;
 use std::error::Error;
 use std::path::Path;
-pub(crate) use std::process::Command;
-use std::process::Stdio;
 
 /// What a task ends with; the message is for people.
 pub(crate) type Result<T> = std::result::Result<T, Box<dyn Error>>;
@@ -20,24 +20,28 @@ pub(crate) fn cargo(dir: &Path) -> Command {
 
 /// Runs the command on our own streams; anything but exit code 0 is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
-    let line = announce(command);
-    let status = command.status().map_err(|error| format!("`{line}`: {error}"))?;
-    if status.success() { Ok(()) } else { Err(format!("`{line}` failed: {status}").into()) }
+    eprintln!("xtask: {}", shown(command));
+    quietly(command)
 }
 
-/// The same, but gives back what the command wrote to its standard output.
-pub(crate) fn capture(command: &mut Command) -> Result<String> {
-    let line = announce(command);
-    let output =
-        command.stderr(Stdio::inherit()).output().map_err(|error| format!("`{line}`: {error}"))?;
-    if !output.status.success() {
-        return Err(format!("`{line}` failed: {}", output.status).into());
+/// The same without a word, as long as all goes well.
+pub(crate) fn quietly(command: &mut Command) -> Result<()> {
+    let status = command.status()?;
+    if status.success() {
+        return Ok(());
     }
+    Err(format!("`{}` failed: {status}", shown(command)).into())
+}
+
+/// Like [`run`], but gives back what the command wrote to its standard output.
+pub(crate) fn capture(command: &mut Command) -> Result<String> {
+    eprintln!("xtask: {}", shown(command));
+    let output = command.stderr(Stdio::inherit()).run()?;
     Ok(String::from_utf8(output.stdout)?)
 }
 
-/// Prints the command as a person would have typed it.
-fn announce(command: &Command) -> String {
+/// The command as a person would have typed it.
+fn shown(command: &Command) -> String {
     let program = Path::new(command.get_program());
     let mut line =
         program.file_name().unwrap_or(command.get_program()).to_string_lossy().into_owned();
@@ -48,6 +52,5 @@ fn announce(command: &Command) -> String {
     if let Some((end, _)) = line.char_indices().nth(MAX_SHOWN) {
         line.replace_range(end.., "…");
     }
-    eprintln!("xtask: {line}");
     line
 }
