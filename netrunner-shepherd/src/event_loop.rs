@@ -303,10 +303,12 @@ impl Shepherd {
                 }
                 Children::Ended(pid) => {
                     let is_leader = self.group() == Some(pid);
-                    if is_leader && self.machine.standing() != Standing::Kept {
-                        return self.see_leader();
-                    }
-                    if !self.reap(pid) {
+                    let seen = if is_leader && self.machine.standing() != Standing::Kept {
+                        self.see_leader()
+                    } else {
+                        self.reap(pid)
+                    };
+                    if !seen {
                         return;
                     }
                 }
@@ -315,9 +317,12 @@ impl Shepherd {
     }
 
     /// The child has ended. Its zombie is first in line and hides the others from `waitid`, so they
-    /// are looked for one by one; it is reaped itself only when nothing else lives.
-    fn see_leader(&mut self) {
-        let Some(leader) = self.group() else { return };
+    /// are looked for one by one; it is reaped itself only when nothing else lives. True if it was.
+    ///
+    /// The list of the others may miss one (its reader can, when others end meanwhile): then the
+    /// leader is gone too early, and the rest is dealt with one by one, without its group.
+    fn see_leader(&mut self) -> bool {
+        let Some(leader) = self.group() else { return false };
         let first_time = self.live.as_ref().is_some_and(|live| live.leader == Leader::Alive);
         if let Some(live) = &mut self.live {
             live.leader = Leader::Zombie;
@@ -326,19 +331,13 @@ impl Shepherd {
         for pid in Kinship::of_own_children().1 {
             others |= pid != leader && !self.reap(pid);
         }
-        if !others {
-            self.reap(leader);
-            // The proof that nothing is left. The list above may have missed a child (its reader can,
-            // when others end meanwhile), then the tree is dealt with without its leader.
-            if calls::peek_children() == Children::None {
-                self.machine.handle_empty();
-                return self.perform();
-            }
-        }
-        if first_time {
+        let reaped = !others && self.reap(leader);
+        // The proof that nothing is left, or that something is, comes from the kernel.
+        if first_time && (!reaped || calls::peek_children() != Children::None) {
             self.machine.handle_child_ended(calls::now());
             self.perform();
         }
+        reaped
     }
 
     /// Reaps this child if it has ended.
