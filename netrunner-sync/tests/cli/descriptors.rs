@@ -1,6 +1,6 @@
 //! What is open in the command: the three streams, and what was passed on purpose.
 
-use crate::harness::{Folder, after, end, netrunner};
+use crate::harness::{Folder, NETRUNNER, after, end};
 
 /// The numbers that are open in the command; the 3 of the listing itself comes with them, or
 /// whatever is the lowest that is free.
@@ -116,8 +116,7 @@ fn a_make_below_shares_the_jobs_of_the_make_above() {
         return;
     }
     let folder = Folder::new();
-    let netrunner_path = netrunner([""; 0]).get_program().to_str().unwrap().to_owned();
-    folder.write("Makefile", &format!("all:\n\t+@{netrunner_path} run -- $(MAKE) -f below\n"));
+    folder.write("Makefile", &format!("all:\n\t+@{NETRUNNER} run -- $(MAKE) -f below\n"));
     folder.write("below", "all: a b\na b:\n\t@echo $@\n");
     let mut make = std::process::Command::new("make");
     make.args(["-j2", "--no-print-directory", "-C", &folder.path("")]).env_remove("MAKEFLAGS");

@@ -52,9 +52,17 @@ impl Ended {
     }
 }
 
+/// This program, with the signals as after a login. A shell that starts the tests with `&` has them
+/// ignore INT and QUIT, and so would the command.
+fn fresh(program: &str) -> Command {
+    let mut command = Command::new("env");
+    command.args(["--default-signal", program]);
+    command
+}
+
 /// `netrunner` with these words.
 pub(crate) fn netrunner<S: AsRef<OsStr>>(words: impl IntoIterator<Item = S>) -> Command {
-    let mut command = Command::new(NETRUNNER);
+    let mut command = fresh(NETRUNNER);
     command.args(words);
     command
 }
@@ -68,7 +76,7 @@ pub(crate) fn script(options: &[&str], script: &str) -> Command {
 
 /// Replaces a shell that has run `before` (redirections, traps) by `netrunner run WORDS`.
 pub(crate) fn after(before: &str, words: &[&str]) -> Command {
-    let mut command = Command::new("sh");
+    let mut command = fresh("sh");
     command.args(["-c", &format!("{before}\nexec \"$@\""), "sh", NETRUNNER, "run"]).args(words);
     command
 }
