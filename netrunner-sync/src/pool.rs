@@ -39,6 +39,13 @@ struct Idle {
     since: Instant,
 }
 
+/// Whether there are idle shepherds that are to be sent home some time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Surplus {
+    Some,
+    None,
+}
+
 /// What the pool has for a command.
 pub(crate) enum Taken {
     /// A shepherd that is ready.
@@ -110,21 +117,23 @@ impl Pool {
         (guardian, true)
     }
 
-    /// Takes a shepherd back whose command has left nothing behind. False if it is not needed any
-    /// more; then it goes with the last that holds it.
-    pub(crate) fn put(&self, shepherd: &Arc<Shepherd>) -> bool {
+    /// Takes a shepherd back whose command has left nothing behind. One that is not needed any more
+    /// goes with the last that holds it.
+    pub(crate) fn put(&self, shepherd: &Arc<Shepherd>) -> Surplus {
         let max_idle = self.max_idle.load(Ordering::Relaxed);
         let idle = Idle { shepherd: Arc::clone(shepherd), since: Instant::now() };
         let mut state = self.lock();
         let current = |there: &Arc<Guardian>| Arc::ptr_eq(there, shepherd.guardian());
-        if !state.guardian.as_ref().is_some_and(current) {
-            return false;
+        let wanted = state.guardian.as_ref().is_some_and(current)
+            && state.own_session.len() + state.client_session.len() < max_idle;
+        if wanted {
+            state.idle(shepherd.session()).push(idle);
         }
-        if state.own_session.len() + state.client_session.len() >= max_idle {
-            return false;
+        if state.own_session.len() > 1 || !state.client_session.is_empty() {
+            Surplus::Some
+        } else {
+            Surplus::None
         }
-        state.idle(shepherd.session()).push(idle);
-        true
     }
 
     /// Takes a shepherd out that has ended.

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use crate::error::{Error, Result, shown};
 use crate::lane::{Blocking, PATIENCE, Sound};
 use crate::outcome::Outcome;
+use crate::pool::Surplus;
 use crate::report::{Output, Report};
 use crate::runtime::Runtime;
 use crate::shepherd::Shepherd;
@@ -46,6 +47,8 @@ struct State {
     /// Until the outcome is there.
     shepherd: Option<Arc<Shepherd>>,
     reader: Reader,
+    /// How many threads sleep on `change`: a wake-up is a system call even if there are none.
+    sleepers: usize,
     /// The child's pidfd, where `spawn` got it.
     child: Option<OwnedFd>,
     /// When a shepherd that has still not told the end is taken for wedged.
@@ -103,7 +106,7 @@ impl Drop for Role<'_> {
     fn drop(&mut self) {
         let mut state = self.running.lock();
         state.reader = Reader::Nobody;
-        self.running.change.notify_all();
+        self.running.wake(&state);
         if let Some(bell) = &state.bell {
             // It overflows after 2^64 rings.
             let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
@@ -230,15 +233,26 @@ impl Running {
 
     /// Sleeps until the role is free, the outcome there, or a deadline has passed.
     fn wait_for_change(&self, deadline: Option<Instant>) {
-        let state = self.lock();
+        let mut state = self.lock();
         if self.outcome.get().is_some() || state.reader == Reader::Nobody {
             return;
         }
         let deadline = earliest(deadline, earliest(state.overdue, state.unread));
         let after =
             deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
-        drop(self.change.wait_timeout(state, after).unwrap_or_else(PoisonError::into_inner));
+        state.sleepers += 1;
+        let woken = self.change.wait_timeout(state, after);
+        let (mut state, _) = woken.unwrap_or_else(PoisonError::into_inner);
+        state.sleepers -= 1;
+        drop(state);
         self.judge(Instant::now());
+    }
+
+    /// Wakes those who wait for a change of the state.
+    fn wake(&self, state: &State) {
+        if state.sleepers > 0 {
+            self.change.notify_all();
+        }
     }
 
     /// Takes the role for the spawn itself, before there is a shepherd.
@@ -412,11 +426,11 @@ impl Running {
         let mut state = self.lock();
         state.child = None;
         let shepherd = state.shepherd.take();
-        self.change.notify_all();
+        self.wake(&state);
         drop(state);
         if let Some(shepherd) = shepherd.filter(|_| first) {
             shepherd.serve(Weak::new());
-            if after == After::Idle && self.runtime.pool().put(&shepherd) {
+            if after == After::Idle && self.runtime.pool().put(&shepherd) == Surplus::Some {
                 self.runtime.expect_trimming();
             }
         }
