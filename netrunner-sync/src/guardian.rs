@@ -126,13 +126,14 @@ impl Guardian {
     ///
     /// Nothing but the guardian was ever in its group, and a child that has ended pins the group's
     /// number until it is reaped, so no other child can be meant.
-    pub(crate) fn reap(&self) {
+    /// False while it has closed its lane but has not ended: a dying process does these one after the
+    /// other.
+    pub(crate) fn reap(&self) -> bool {
         let adopts = rustix::process::getpid().is_init()
             || rustix::process::child_subreaper().is_ok_and(|yes| yes.is_some());
-        if let Some(group) = self.group.get().filter(|_| adopts) {
-            let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-            // ECHILD: it was not ours.
-            let _ = rustix::process::waitid(WaitId::Pgid(Some(*group)), options);
-        }
+        let Some(group) = self.group.get().filter(|_| adopts) else { return true };
+        let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+        // ECHILD: it was not ours.
+        !matches!(rustix::process::waitid(WaitId::Pgid(Some(*group)), options), Ok(None))
     }
 }

@@ -59,6 +59,7 @@ impl Watcher {
             dropped: HashMap::new(),
             overdue: Vec::new(),
             trim_at: None,
+            dying: Vec::new(),
         };
         let thread = thread::Builder::new().name("netrunner-watcher".to_owned());
         let start = || thread.stack_size(STACK).spawn(move || state.run());
@@ -79,6 +80,9 @@ const STACK: usize = 256 << 10;
 /// The pause after a poll that failed, which it does only where the kernel is out of memory.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
+/// The pause before the second look at a guardian that is ending; it doubles.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+
 struct State {
     runtime: &'static Runtime,
     poll: Poll,
@@ -87,6 +91,8 @@ struct State {
     dropped: HashMap<CommandId, Dropped>,
     overdue: Vec<(Instant, CommandId, Weak<Shepherd>)>,
     trim_at: Option<Instant>,
+    /// Guardians that are ending, when to look next, and how long to pause after that.
+    dying: Vec<(Instant, Duration, Arc<Guardian>)>,
 }
 
 enum Source {
@@ -168,7 +174,7 @@ impl State {
                     Some(Source::Shepherd(shepherd, process)) => self.bury(&shepherd, &process),
                     Some(Source::Guardian(guardian)) => {
                         self.runtime.pool().forget(&guardian);
-                        guardian.reap();
+                        self.dying.push((Instant::now(), FIRST_PAUSE, guardian));
                     }
                     Some(Source::Feed(feed)) => self.feed(feed),
                     Some(Source::Lane(_)) | None => {}
@@ -238,7 +244,9 @@ impl State {
         let dropped = self.dropped.values().filter_map(|dropped| dropped.patience.deadline()).min();
         let dropped = dropped.map(|at| at.since(self.runtime.now()));
         let now = Instant::now();
-        let overdue = self.overdue.iter().map(|(at, _, _)| *at).chain(self.trim_at).min();
+        let dying = self.dying.iter().map(|(at, _, _)| *at);
+        let overdue =
+            self.overdue.iter().map(|(at, _, _)| *at).chain(self.trim_at).chain(dying).min();
         let overdue = overdue.map(|at| at.saturating_duration_since(now));
         dropped.into_iter().chain(overdue).min()
     }
@@ -265,6 +273,15 @@ impl State {
                 running.judge(now);
             }
         }
+        self.dying.retain_mut(|(at, pause, guardian)| {
+            if *at > now {
+                return true;
+            }
+            *at = now + *pause;
+            *pause *= 2;
+            // After half a minute it has only closed its lane, and lives on as no concern of ours.
+            !guardian.reap() && *pause < Duration::from_secs(16)
+        });
         if self.trim_at.is_some_and(|at| at <= now) {
             // Before the look, so that what becomes idle after it is told again.
             self.runtime.trimming_is_over();

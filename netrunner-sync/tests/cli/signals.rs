@@ -77,7 +77,7 @@ fn a_signal_that_ends_the_command_is_its_exit_code() {
 fn the_second_interrupt_stops_and_the_third_kills() {
     let text = "trap 'echo INT' INT; trap 'echo TERM' TERM; setsid sleep 1000 & echo ready;
         while :; do wait; sleep 0.01; done";
-    let mut live = Live::start(script(&["--grace", "1h", "--report=json"], text));
+    let mut live = Live::start(script(&["--grace", "60s", "--report=json"], text));
     live.expect_line("ready");
     live.signal(libc::SIGINT);
     live.expect_line("INT");
