@@ -22,6 +22,7 @@
 extern crate alloc;
 
 pub mod client;
+mod ending;
 pub mod guard;
 pub mod message;
 pub mod spawn;

@@ -1,0 +1,274 @@
+//! How a command went: what the events that end it hold.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::message::{CommandId, Pid, Reason};
+use crate::wire::{Reader, WireError, Writer};
+
+/// Why a program was not executed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SpawnFailed {
+    /// The command.
+    pub id: CommandId,
+    /// What failed.
+    pub step: Step,
+    /// The error number of the system call.
+    pub errno: u32,
+    /// What it failed on: a path, or nothing.
+    pub object: Vec<u8>,
+}
+
+/// The steps of a spawn that can fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Step {
+    /// Making a shepherd.
+    Shepherd,
+    /// Taking the request: it came out of turn, or its descriptors were lost on the way
+    /// (`RLIMIT_NOFILE`).
+    Request,
+    /// `clone3(2)`.
+    Clone,
+    /// Arming the parent-death signal.
+    ParentDeath,
+    /// Making the child's process group.
+    ProcessGroup,
+    /// Placing the descriptors.
+    Descriptors,
+    /// Changing the directory.
+    Directory,
+    /// Setting a resource limit.
+    Limit,
+    /// Setting the niceness.
+    Nice,
+    /// Setting the supplementary groups.
+    Groups,
+    /// Setting the group.
+    Gid,
+    /// Setting the user.
+    Uid,
+    /// Setting `no_new_privs`.
+    NoNewPrivileges,
+    /// Executing the program.
+    Exec,
+}
+
+/// The steps, each at the place of its number on the wire.
+const STEPS: [Step; 14] = [
+    Step::Shepherd,
+    Step::Request,
+    Step::Clone,
+    Step::ParentDeath,
+    Step::ProcessGroup,
+    Step::Descriptors,
+    Step::Directory,
+    Step::Limit,
+    Step::Nice,
+    Step::Groups,
+    Step::Gid,
+    Step::Uid,
+    Step::NoNewPrivileges,
+    Step::Exec,
+];
+/// How a command ended.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Exited {
+    /// The command.
+    pub id: CommandId,
+    /// The child.
+    pub pid: Pid,
+    /// The child's end, or why there is none to tell.
+    pub end: End,
+    /// Why it is over.
+    pub reason: Reason,
+    /// From the spawn until this message.
+    pub wall: Duration,
+    /// What the child and its reaped descendants used.
+    pub usage: Usage,
+    /// What still lived when the child had ended.
+    pub leftovers: Vec<Process>,
+    /// What lives now, in spite of `SIGKILL`.
+    pub survivors: Vec<Process>,
+    /// Whether this lane takes another command.
+    pub fate: Fate,
+}
+
+/// The child's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// The status as `wait4(2)` gave it.
+    Status(i32),
+    /// The child could not be killed; it has no status.
+    Unkillable,
+}
+
+/// What becomes of the shepherd after a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It is clean and takes the next command.
+    Idle,
+    /// It leaves, at once or when what it stays beside has ended.
+    Leaving,
+}
+
+/// Resource usage (`getrusage(2)`).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Usage {
+    /// Time in user mode.
+    pub user: Duration,
+    /// Time in the kernel.
+    pub system: Duration,
+    /// The largest resident set of one process, in bytes.
+    pub max_rss: u64,
+    /// Page faults without I/O.
+    pub minor_faults: u64,
+    /// Page faults with I/O.
+    pub major_faults: u64,
+    /// Context switches that the process waited for.
+    pub voluntary_switches: u64,
+    /// Context switches that were forced on it.
+    pub involuntary_switches: u64,
+}
+
+impl Usage {
+    /// The usage of two processes together: times add up, the larger resident set counts.
+    #[must_use]
+    pub fn and(self, other: Usage) -> Usage {
+        Usage {
+            user: self.user.saturating_add(other.user),
+            system: self.system.saturating_add(other.system),
+            max_rss: self.max_rss.max(other.max_rss),
+            minor_faults: self.minor_faults.saturating_add(other.minor_faults),
+            major_faults: self.major_faults.saturating_add(other.major_faults),
+            voluntary_switches: self.voluntary_switches.saturating_add(other.voluntary_switches),
+            involuntary_switches: self
+                .involuntary_switches
+                .saturating_add(other.involuntary_switches),
+        }
+    }
+}
+
+/// A descendant by number and name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Process {
+    /// Its number.
+    pub pid: Pid,
+    /// Its name, at most 15 bytes (`/proc/PID/comm`).
+    pub name: Vec<u8>,
+}
+
+/// The most processes that one message names; of more, these are the first.
+pub const MAX_NAMED: usize = 1024;
+
+/// The longest name or path in an event; longer ones are cut.
+const MAX_OBJECT: usize = 4096;
+impl Step {
+    fn encode(self, out: &mut Writer<'_>) {
+        let at = STEPS.iter().position(|&step| step == self).expect("every step is listed");
+        out.u8(at as u8);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Step, WireError> {
+        STEPS.get(usize::from(from.u8()?)).copied().ok_or(WireError::Malformed)
+    }
+}
+
+impl SpawnFailed {
+    pub(crate) fn encode(&self, out: &mut Writer<'_>) {
+        out.u32(self.id.0);
+        self.step.encode(out);
+        out.u32(self.errno);
+        out.bytes(&self.object[..self.object.len().min(MAX_OBJECT)]);
+    }
+
+    pub(crate) fn decode(from: &mut Reader<'_>) -> Result<SpawnFailed, WireError> {
+        Ok(SpawnFailed {
+            id: CommandId(from.u32()?),
+            step: Step::decode(from)?,
+            errno: from.u32()?,
+            object: from.bytes()?.to_vec(),
+        })
+    }
+}
+
+impl Exited {
+    pub(crate) fn encode(&self, out: &mut Writer<'_>) {
+        out.u32(self.id.0);
+        out.u32(self.pid.0);
+        let status = match self.end {
+            End::Status(status) => Some(status),
+            End::Unkillable => None,
+        };
+        out.option(status, Writer::i32);
+        self.reason.encode(out);
+        out.duration(self.wall);
+        self.usage.encode(out);
+        encode_processes(&self.leftovers, out);
+        encode_processes(&self.survivors, out);
+        out.u8(match self.fate {
+            Fate::Idle => 0,
+            Fate::Leaving => 1,
+        });
+    }
+
+    pub(crate) fn decode(from: &mut Reader<'_>) -> Result<Exited, WireError> {
+        Ok(Exited {
+            id: CommandId(from.u32()?),
+            pid: Pid::decode(from)?,
+            end: from.option(Reader::i32)?.map_or(End::Unkillable, End::Status),
+            reason: Reason::decode(from)?,
+            wall: from.duration()?,
+            usage: Usage::decode(from)?,
+            leftovers: decode_processes(from)?,
+            survivors: decode_processes(from)?,
+            fate: match from.u8()? {
+                0 => Fate::Idle,
+                1 => Fate::Leaving,
+                _ => return Err(WireError::Malformed),
+            },
+        })
+    }
+}
+
+impl Usage {
+    fn encode(&self, out: &mut Writer<'_>) {
+        out.duration(self.user);
+        out.duration(self.system);
+        out.u64(self.max_rss);
+        out.u64(self.minor_faults);
+        out.u64(self.major_faults);
+        out.u64(self.voluntary_switches);
+        out.u64(self.involuntary_switches);
+    }
+
+    fn decode(from: &mut Reader<'_>) -> Result<Usage, WireError> {
+        Ok(Usage {
+            user: from.duration()?,
+            system: from.duration()?,
+            max_rss: from.u64()?,
+            minor_faults: from.u64()?,
+            major_faults: from.u64()?,
+            voluntary_switches: from.u64()?,
+            involuntary_switches: from.u64()?,
+        })
+    }
+}
+
+fn encode_processes(processes: &[Process], out: &mut Writer<'_>) {
+    out.block(|out| {
+        for process in processes.iter().take(MAX_NAMED) {
+            out.u32(process.pid.0);
+            out.bytes(&process.name[..process.name.len().min(64)]);
+        }
+    });
+}
+
+fn decode_processes(from: &mut Reader<'_>) -> Result<Vec<Process>, WireError> {
+    Reader::whole(from.bytes()?, |from| {
+        let mut processes = Vec::new();
+        while !from.is_empty() {
+            processes.push(Process { pid: Pid::decode(from)?, name: from.bytes()?.to_vec() });
+        }
+        Ok(processes)
+    })
+}
