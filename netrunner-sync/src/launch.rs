@@ -149,6 +149,11 @@ fn reap(starter: &OwnedFd) -> io::Result<()> {
         None => Ok(()),
         Some(status) if status.success() => Ok(()),
         Some(status) => Err(match status.code() {
+            Some(libc::EPROTO) => {
+                let version = netrunner_core::wire::VERSION;
+                let text = format!("it does not speak version {version} of the protocol");
+                io::Error::new(io::ErrorKind::Unsupported, text)
+            }
             Some(errno) => io::Error::from_raw_os_error(errno),
             None => io::Error::other(status.to_string()),
         }),
@@ -203,6 +208,13 @@ mod tests {
         let lane = || crate::lane::pair().unwrap().1;
         let error = run("/no/such/program".as_ref(), lane()).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
+        let other = run("/bin/sh".as_ref(), {
+            // What a shepherd of another version ends with.
+            let (ours, theirs) = crate::lane::pair().unwrap();
+            crate::lane::send(&ours, b"exit 71\n", &[]).unwrap();
+            theirs
+        });
+        assert_eq!(other.unwrap_err().kind(), io::ErrorKind::Unsupported);
         let error = run("/bin/false".as_ref(), lane()).unwrap_err();
         assert_eq!(error.raw_os_error(), Some(1));
     }

@@ -350,8 +350,16 @@ fn shepherds_killed_under_load_never_hang_the_client() {
                 let mut random = Random::new();
                 while !done.load(std::sync::atomic::Ordering::Relaxed) {
                     let ours = others();
-                    let living: Vec<_> =
-                        ours.iter().filter(|p| p.comm != "puppet" && !p.is_zombie()).collect();
+                    // Guardians and shepherds. What a shepherd has just cloned still has its name: a kill
+                    // of that is a child's honest end by a signal.
+                    let cloned = |proc: &Proc| {
+                        Proc::get(proc.ppid).is_none_or(|above| above.comm == "nr-shepherd")
+                    };
+                    let living: Vec<_> = ours
+                        .iter()
+                        .filter(|proc| proc.comm.starts_with("nr-") && !proc.is_zombie())
+                        .filter(|proc| !cloned(proc))
+                        .collect();
                     if !living.is_empty() {
                         let victim = living[random.below(living.len() as u64) as usize];
                         // It may have ended meanwhile.

@@ -109,6 +109,12 @@ pub fn on_signal(signal: i32, what: OnSignal) {
     unsafe { libc::signal(signal, handler) };
 }
 
+/// Every signal does what it does by default.
+pub fn default_signals() {
+    // KILL, STOP and the two that belong to libc refuse, and need nothing.
+    (1..=64).for_each(|signal| on_signal(signal, OnSignal::Default));
+}
+
 fn signal_set(signals: &[i32]) -> libc::sigset_t {
     // SAFETY: sigset_t is plain data that sigemptyset initialises; sigaddset checks the number.
     unsafe {

@@ -21,7 +21,6 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "crossbeam-channel",
             "clap?",
             "serde_json?",
-            "signal-hook?",
         ],
     ),
 ];

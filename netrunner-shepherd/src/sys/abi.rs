@@ -62,7 +62,6 @@ macro_rules! constants {
 }
 
 constants! {
-    EPERM: u16 = 1;
     ENOENT: u16 = 2;
     ESRCH: u16 = 3;
     EINTR: u16 = 4;
@@ -72,9 +71,7 @@ constants! {
     EBUSY: u16 = 16;
     ENODEV: u16 = 19;
     ENOTDIR: u16 = 20;
-    EINVAL: u16 = 22;
     EMFILE: u16 = 24;
-    ENAMETOOLONG: u16 = 36;
     EPROTO: u16 = 71;
     ETIMEDOUT: u16 = 110;
     ESTALE: u16 = 116;
@@ -95,9 +92,7 @@ constants! {
     SIGKILL: i32 = 9;
     SIGPIPE: i32 = 13;
     SIGCHLD: i32 = 17;
-    SIG_BLOCK: i32 = 0;
     SIG_SETMASK: i32 = 2;
-    SIG_DFL: usize = 0;
     SIG_IGN: usize = 1;
     SFD_CLOEXEC: i32 = 0o2_000_000;
     SFD_NONBLOCK: i32 = 0o4_000;
@@ -118,7 +113,6 @@ constants! {
     MAP_ANONYMOUS: i32 = 0x20;
     SOL_SOCKET: i32 = 1;
     SCM_RIGHTS: i32 = 1;
-    MSG_CTRUNC: i32 = 8;
     MSG_DONTWAIT: i32 = 0x40;
     MSG_NOSIGNAL: i32 = 0x4000;
     MSG_CMSG_CLOEXEC: i32 = 0x4000_0000;

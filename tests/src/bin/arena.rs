@@ -23,6 +23,8 @@ fn main() {
     let count_limit = seconds(args.next());
     let program = args.next().expect("a program to run");
 
+    // Who runs the tests in the background or under nohup has signals ignored; a test starts without.
+    sys::default_signals();
     sys::become_subreaper().expect("become a subreaper");
     // The test runner may be killed: then nothing of this test may stay either.
     let origin = sys::ppid();

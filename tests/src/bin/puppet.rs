@@ -24,6 +24,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
@@ -65,9 +66,11 @@ fn talk(verb: &str, words: &mut Words<'_>) -> bool {
         "print" => say(&mut io::stdout(), words.raw(verb).as_bytes(), b"\n"),
         "eprint" => say(&mut io::stderr(), words.raw(verb).as_bytes(), b"\n"),
         "write" => say(&mut io::stdout(), words.raw(verb).as_bytes(), b""),
-        "spew" => spew(words.number(verb), &mut [&mut io::stdout()]),
-        "espew" => spew(words.number(verb), &mut [&mut io::stderr()]),
-        "both" => spew(words.number(verb), &mut [&mut io::stdout(), &mut io::stderr()]),
+        "spew" => spew(words.number(verb), &mut [unbuffered(io::stdout())]),
+        "espew" => spew(words.number(verb), &mut [unbuffered(io::stderr())]),
+        "both" => {
+            spew(words.number(verb), &mut [unbuffered(io::stdout()), unbuffered(io::stderr())]);
+        }
         "cat" => drop(pass_on(&mut io::stdin().lock(), &mut io::stdout().lock())),
         "ecat" => drop(pass_on(&mut io::stdin().lock(), &mut io::stderr().lock())),
         "count" => {
@@ -101,7 +104,12 @@ fn print(text: impl Into<Vec<u8>>) {
     say(&mut io::stdout(), &text.into(), b"\n");
 }
 
-fn spew(len: u64, streams: &mut [&mut dyn Write]) {
+/// The stream without std's line buffer, which cuts each piece in two: a pipe then holds half as much.
+fn unbuffered(stream: impl AsFd) -> File {
+    File::from(stream.as_fd().try_clone_to_owned().expect("a copy of the stream"))
+}
+
+fn spew(len: u64, streams: &mut [File]) {
     // Not a divisor of any pipe size.
     const PIECE: u64 = 4_999;
     let mut at = 0;
@@ -109,7 +117,7 @@ fn spew(len: u64, streams: &mut [&mut dyn Write]) {
         let end = (at + PIECE).min(len);
         let piece: Vec<u8> = (at..end).map(pattern::byte_at).collect();
         for stream in streams.iter_mut() {
-            if stream.write_all(&piece).and_then(|()| stream.flush()).is_err() {
+            if stream.write_all(&piece).is_err() {
                 return;
             }
         }
