@@ -17,8 +17,8 @@ mod sigkill_takes_along {
         let client = client(&format!("quiet spawn [ {} ] sleep forever", shape.script));
         shape.wait_alive();
         client.kill();
+        shape.wait_gone(GRACE_AND_2S);
         wait_nothing_left(GRACE_AND_2S);
-        shape.assert_gone();
     }
 
     each_shape!(check);
@@ -35,8 +35,8 @@ mod sigkill_takes_along_while_the_shepherd_is_stopped {
         signal(shepherd, libc::SIGSTOP);
         wait_state(shepherd, 'T');
         client.kill();
+        shape.wait_gone(GRACE_AND_2S);
         wait_nothing_left(GRACE_AND_2S);
-        shape.assert_gone();
     }
 
     each_shape!(check);
@@ -53,8 +53,8 @@ mod death_of_client_and_shepherd_together_takes_along {
         client.shoot();
         signal(shepherd, libc::SIGKILL);
         client.end();
+        shape.wait_gone(GRACE_AND_2S);
         wait_nothing_left(GRACE_AND_2S);
-        shape.assert_gone();
     }
 
     each_shape!(check);

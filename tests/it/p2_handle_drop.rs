@@ -20,8 +20,8 @@ mod drop_stops {
         let child = puppet(shape.script).spawn().expect("spawn");
         shape.wait_alive();
         super::drop_at_once(child);
+        shape.wait_gone(GRACE_AND_2S);
         wait_no_puppets(GRACE_AND_2S);
-        shape.assert_gone();
     }
 
     each_shape!(check);
@@ -38,8 +38,8 @@ mod drop_stops_although_the_shepherd_is_stopped {
         signal(shepherd, libc::SIGSTOP);
         wait_state(shepherd, 'T');
         super::drop_at_once(child);
+        shape.wait_gone(GRACE_AND_2S);
         wait_no_puppets(GRACE_AND_2S);
-        shape.assert_gone();
         wait_gone(shepherd, GRACE_AND_2S);
     }
 

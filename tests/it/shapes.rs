@@ -1,5 +1,7 @@
 //! The trees of processes that are hard to stop; each promise about trees is tried on all of them.
 
+use std::time::Duration;
+
 use netrunner_tests::lock::Lock;
 
 /// A tree, as a puppet's script, and the lock files that show its processes alive.
@@ -14,6 +16,14 @@ impl Shape {
     pub(crate) fn wait_alive(&self) {
         for lock in self.locks() {
             lock.wait_held();
+        }
+    }
+
+    /// Waits until all of it is gone.
+    #[track_caller]
+    pub(crate) fn wait_gone(&self, limit: Duration) {
+        for lock in self.locks() {
+            lock.wait_free(limit);
         }
     }
 

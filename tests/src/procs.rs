@@ -17,6 +17,8 @@ pub struct Proc {
     pub sid: u32,
     /// `R`, `S`, `T`, `Z`, … as in proc(5).
     pub state: char,
+    /// How many threads it has.
+    pub threads: u32,
     /// The kernel's short name of it.
     pub comm: String,
 }
@@ -37,12 +39,15 @@ impl Proc {
             ppid: fields.next()?.parse().ok()?,
             pgid: fields.next()?.parse().ok()?,
             sid: fields.next()?.parse().ok()?,
+            // Field 20 of proc(5), counted from the session, which is field 6.
+            threads: fields.nth(13)?.parse().ok()?,
         })
     }
 
-    /// True for what has ended and only waits to be reaped.
+    /// True for what has ended and only waits to be reaped. A process whose first thread has ended
+    /// looks the same, but has other threads.
     pub fn is_zombie(&self) -> bool {
-        matches!(self.state, 'Z' | 'X')
+        matches!(self.state, 'Z' | 'X') && self.threads <= 1
     }
 }
 
@@ -51,7 +56,7 @@ impl fmt::Display for Proc {
         let cmdline = fs::read(format!("/proc/{}/cmdline", self.pid)).unwrap_or_default();
         let cmdline = String::from_utf8_lossy(&cmdline).replace('\0', " ");
         let wchan = fs::read_to_string(format!("/proc/{}/wchan", self.pid)).unwrap_or_default();
-        let Proc { pid, ppid, pgid, sid, state, comm } = self;
+        let Proc { pid, ppid, pgid, sid, state, comm, threads: _ } = self;
         write!(
             f,
             "pid {pid} ppid {ppid} pgid {pgid} sid {sid} state {state} ({comm}) in {wchan}: {cmdline}"
