@@ -167,7 +167,7 @@ fn children_die_when_the_client_execs() {
 fn a_client_that_execs_itself_runs_commands_again() {
     arena(|| {
         let out = run_client(
-            "quiet spawn [ lock first sleep forever ] exec-client spawn [ exit 4 ] wait 4 output [ print again ]",
+            "quiet spawn [ lock first sleep forever ] await first exec-client spawn [ exit 4 ] wait 4 output [ print again ]",
         );
         assert_eq!(out, "again\n");
         lock("first").wait_free(GRACE_AND_2S);
