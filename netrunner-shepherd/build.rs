@@ -10,7 +10,6 @@ use std::process::Command;
 
 fn main() {
     println!("cargo::rerun-if-changed=src");
-    println!("cargo::rerun-if-changed={}/src", netrunner_core::SOURCE_DIR);
     println!("cargo::rerun-if-env-changed=NETRUNNER_SHEPHERD_INSTALLED");
     let out = PathBuf::from(variable("OUT_DIR"));
     let program = out.join("shepherd");
@@ -18,15 +17,18 @@ fn main() {
         std::fs::write(&program, b"").expect("OUT_DIR is writable");
         return;
     }
-    let core = Path::new(netrunner_core::SOURCE_DIR).join("src/lib.rs");
+    let core = out.join("netrunner-core");
+    std::fs::create_dir_all(&core).expect("OUT_DIR is writable");
+    for (name, text) in netrunner_core::SOURCES {
+        std::fs::write(core.join(name), text).expect("OUT_DIR is writable");
+    }
     let library = out.join("libnetrunner_core.rlib");
     compile(
         Command::new(variable("RUSTC"))
             .args(["--crate-type=rlib", "--crate-name=netrunner_core"])
-            .arg(&core)
+            .arg(core.join("lib.rs"))
             .arg("-o")
-            .arg(&library)
-            .env("CARGO_MANIFEST_DIR", netrunner_core::SOURCE_DIR),
+            .arg(&library),
     );
     let mut rustc = Command::new(variable("RUSTC"));
     rustc

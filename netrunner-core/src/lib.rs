@@ -32,6 +32,17 @@ pub mod wire;
 
 pub use time::Time;
 
-/// The folder of this crate's sources, for the build script that compiles the shepherd from them.
+/// This crate's sources, for the build script that compiles the shepherd from them. The text and not its
+/// place: a cached target dir may outlive the folder that it was built from.
 #[doc(hidden)]
-pub const SOURCE_DIR: &str = env!("CARGO_MANIFEST_DIR");
+pub const SOURCES: &[(&str, &str)] = &[
+    ("client.rs", include_str!("client.rs")),
+    ("ending.rs", include_str!("ending.rs")),
+    ("guard.rs", include_str!("guard.rs")),
+    ("lib.rs", include_str!("lib.rs")),
+    ("message.rs", include_str!("message.rs")),
+    ("spawn.rs", include_str!("spawn.rs")),
+    ("supervise.rs", include_str!("supervise.rs")),
+    ("time.rs", include_str!("time.rs")),
+    ("wire.rs", include_str!("wire.rs")),
+];

@@ -121,3 +121,8 @@ pub use shepherds::Shepherds;
 pub use signal::Signal;
 pub use stdio::Stdio;
 pub use streams::{ChildStderr, ChildStdin, ChildStdout};
+
+/// Compiles and runs the example of the front page.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

@@ -5,6 +5,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
 use netrunner_sync::{Reason, Signal, Stdio};
+use netrunner_tests::lock::Locks;
 use netrunner_tests::wait::{scaled, wait_until};
 
 use crate::harness::*;
@@ -194,21 +195,21 @@ fn the_stop_signal_is_the_one_that_was_chosen() {
 #[test]
 fn an_obedient_tree_does_not_wait_for_the_grace() {
     arena(|| {
-        let mut child =
-            puppet("fork [ setsid lock below sleep forever ] lock leader sleep forever")
-                .grace(Duration::from_secs(30))
-                .spawn()
-                .expect("spawn");
-        lock("leader").wait_held();
-        lock("below").wait_held();
-        let began = Instant::now();
-        child.stop().expect("stop");
-        assert!(
-            began.elapsed() < scaled(Duration::from_secs(10)),
-            "stop took {:?}",
-            began.elapsed()
-        );
-        lock("below").assert_free();
+        // The leader, and whoever is in between, obeys first: what is below moves while it is asked to
+        // end, and must be asked all the same.
+        let below = "fork [ setsid fork [ setsid lock-in locks sleep forever ] lock-in locks sleep forever ] ";
+        let script = format!("{} lock-in locks sleep forever", below.repeat(6));
+        for _ in 0..15 {
+            let locks = Locks::new("locks");
+            let mut child = puppet(&script).grace(Duration::from_secs(20)).spawn().expect("spawn");
+            locks.wait_held(13);
+            let began = Instant::now();
+            child.stop().expect("stop");
+            let took = began.elapsed();
+            locks.assert_free();
+            assert!(took < scaled(Duration::from_secs(10)), "stop took {took:?}");
+            std::fs::remove_dir_all("locks").expect("clean up");
+        }
     });
 }
 
