@@ -252,8 +252,8 @@ impl Shepherd {
             match action {
                 Action::SignalGroup(signal) => self.signal_group(i32::from(signal)),
                 Action::SignalTree(signal) => {
-                    self.signal_group(i32::from(signal));
-                    sweep::signal_outside(self.group(), i32::from(signal));
+                    let signal = i32::from(signal);
+                    sweep::signal_once(self.group(), signal, || self.signal_group(signal));
                 }
                 Action::Sweep => {
                     self.signal_group(SIGKILL);

@@ -11,6 +11,7 @@
 //! 4. `parent` must still not be reaped, so that step 3 spoke of it and not of a successor;
 //! 5. the signal goes through the pidfd.
 
+use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
 use netrunner_core::message::{MAX_NAMED, Pid, Process};
@@ -76,13 +77,35 @@ fn descend(kinship: &Kinship, parent: &Held, depth: usize, visit: &mut dyn FnMut
     }
 }
 
-/// Sends a signal to every descendant that is not in `group`, which has had it.
-pub(crate) fn signal_outside(group: Option<Pid>, signal: i32) {
-    walk(&|_| false, &mut |descendant| {
-        if group.is_none() || group_of(descendant.pid) != group {
-            descendant.signal(signal);
+/// How often the tree is walked for a signal that is sent once; each pass finds what moved in the last.
+const PASSES: usize = 16;
+
+/// Sends a signal to every descendant outside `group`, then to the group by `to_group`, once each.
+///
+/// What is asked to end begins to end while the tree is walked, and its children move up to us: a
+/// walk can miss them in both places. So those outside go first, while their ancestors in the group
+/// are still undisturbed, and the walk is repeated, after the group as well, until it finds none that
+/// has not had the signal.
+pub(crate) fn signal_once(group: Option<Pid>, signal: i32, to_group: impl FnOnce()) {
+    let mut had = BTreeSet::new();
+    signal_outside(group, signal, &mut had);
+    to_group();
+    signal_outside(group, signal, &mut had);
+}
+
+fn signal_outside(group: Option<Pid>, signal: i32, had: &mut BTreeSet<Pid>) {
+    for _ in 0..PASSES {
+        let before = had.len();
+        walk(&|_| false, &mut |descendant| {
+            let outside = group.is_none() || group_of(descendant.pid) != group;
+            if outside && had.insert(descendant.pid) {
+                descendant.signal(signal);
+            }
+        });
+        if had.len() == before {
+            return;
         }
-    });
+    }
 }
 
 /// Kills every descendant, but not the children that `is_other` names and what is below them.
