@@ -67,6 +67,7 @@ pub(crate) fn arena<F: FnOnce()>(body: F) {
         .arg(std::env::current_exe().expect("the test binary"))
         .args(["--exact", name, "--nocapture", "--include-ignored", "--test-threads=1"])
         .env("NETRUNNER_TEST_ARENA", name)
+        .env("NETRUNNER_TEST_PROGRAMS", place.programs())
         .env("TMPDIR", place.dir.join("tmp"))
         .env("XDG_CACHE_HOME", place.dir.join("tmp"))
         .env("XDG_RUNTIME_DIR", place.dir.join("tmp"))
@@ -92,7 +93,26 @@ struct Place {
     dir: PathBuf,
 }
 
+/// A program of the tests, where every user can execute it.
+fn program(path: &str) -> PathBuf {
+    let name = std::path::Path::new(path).file_name().expect("a file");
+    let place = std::env::var_os("NETRUNNER_TEST_PROGRAMS").expect("called in an arena");
+    PathBuf::from(place).join(name)
+}
+
 impl Place {
+    /// The tests' programs for other users too: the workspace may lie in a folder that only its owner
+    /// can enter.
+    fn programs(&self) -> PathBuf {
+        for path in [PUPPET, CLIENT] {
+            let to = self.dir.join(std::path::Path::new(path).file_name().expect("a file"));
+            if fs::hard_link(path, &to).is_err() {
+                fs::copy(path, &to).expect("copy a program of the tests");
+            }
+        }
+        self.dir.clone()
+    }
+
     fn new(dir: PathBuf) -> Place {
         for part in ["", "work", "tmp"] {
             let part = dir.join(part);
@@ -128,14 +148,14 @@ pub(crate) fn is_root() -> bool {
 
 /// A puppet as a command of NetRunner, with a grace that tests can wait for.
 pub(crate) fn puppet(script: &str) -> netrunner_sync::Command {
-    let mut command = netrunner_sync::Command::new(PUPPET);
+    let mut command = netrunner_sync::Command::new(program(PUPPET));
     command.args(script::split(script)).grace(GRACE);
     command
 }
 
 /// A puppet by std, for comparison and for bystanders.
 pub(crate) fn std_puppet(script: &str) -> process::Command {
-    let mut command = process::Command::new(PUPPET);
+    let mut command = process::Command::new(program(PUPPET));
     command.args(script::split(script));
     command
 }
@@ -153,7 +173,7 @@ pub(crate) struct Client {
 
 /// Starts one. Its commands get a short grace.
 pub(crate) fn client(script: &str) -> Client {
-    client_by(process::Command::new(CLIENT), script)
+    client_by(process::Command::new(program(CLIENT)), script)
 }
 
 /// Starts one through a program that runs its arguments.
