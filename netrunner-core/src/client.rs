@@ -7,8 +7,7 @@ use crate::Time;
 use crate::message::{CommandId, Event, Exited, Fate, Pid, SpawnFailed};
 use crate::spawn::Notify;
 
-/// How long after its grace a shepherd may still be at work on a command that was dropped.
-pub const ALLOWANCE: Duration = Duration::from_secs(1);
+pub use crate::guard::ALLOWANCE;
 
 /// What the client knows of one lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

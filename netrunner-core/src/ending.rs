@@ -163,13 +163,23 @@ pub const MAX_NAMED: usize = 1024;
 /// The longest name or path in an event; longer ones are cut.
 const MAX_OBJECT: usize = 4096;
 impl Step {
-    fn encode(self, out: &mut Writer<'_>) {
+    /// Its number, on the wire and wherever else a step has to fit into a byte.
+    pub fn number(self) -> u8 {
         let at = STEPS.iter().position(|&step| step == self).expect("every step is listed");
-        out.u8(at as u8);
+        at as u8
+    }
+
+    /// The step of this number.
+    pub fn numbered(number: u8) -> Option<Step> {
+        STEPS.get(usize::from(number)).copied()
+    }
+
+    fn encode(self, out: &mut Writer<'_>) {
+        out.u8(self.number());
     }
 
     fn decode(from: &mut Reader<'_>) -> Result<Step, WireError> {
-        STEPS.get(usize::from(from.u8()?)).copied().ok_or(WireError::Malformed)
+        Step::numbered(from.u8()?).ok_or(WireError::Malformed)
     }
 }
 

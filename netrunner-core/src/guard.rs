@@ -8,7 +8,8 @@ use core::time::Duration;
 use crate::Time;
 use crate::supervise::Standing;
 
-/// How long after its grace a shepherd may still be at work once the client is gone.
+/// How long after its grace a shepherd may still be at work once the client is gone, or has dropped
+/// the command.
 pub const ALLOWANCE: Duration = Duration::from_secs(1);
 
 /// What the guardian knows of its client.

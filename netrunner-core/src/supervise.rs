@@ -197,7 +197,7 @@ impl Supervisor {
     /// The shell has started the command of the last [`Supervisor::handle_spawn`].
     pub fn handle_started(&mut self, now: Time, id: CommandId, terms: Terms) {
         assert_eq!(self.phase, Phase::Idle, "a command was started beside another");
-        let mut command = Command {
+        let command = Command {
             id,
             terms,
             timeout_at: terms.timeout.map(|timeout| now.after(timeout)),
@@ -206,10 +206,6 @@ impl Supervisor {
             ladder: Ladder::Calm,
             leftovers: Noted::No,
         };
-        // The client went while the child was being made: what it left in the lane was read first.
-        if self.client == Client::Gone {
-            command.ask(now, Reason::Stopped, &mut self.actions);
-        }
         self.phase = Phase::Busy(command);
     }
 

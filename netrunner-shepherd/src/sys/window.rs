@@ -88,21 +88,6 @@ pub(crate) struct Failure {
     candidate: AtomicU32,
 }
 
-/// The steps that the child can fail at, numbered for [`Failure`].
-const STEPS: [Step; 11] = [
-    Step::ParentDeath,
-    Step::ProcessGroup,
-    Step::Descriptors,
-    Step::Directory,
-    Step::Limit,
-    Step::Nice,
-    Step::Groups,
-    Step::Gid,
-    Step::Uid,
-    Step::NoNewPrivileges,
-    Step::Exec,
-];
-
 impl Failure {
     pub(crate) fn clear(&self) {
         self.word.store(0, Ordering::Relaxed);
@@ -111,20 +96,15 @@ impl Failure {
     /// The failed step, its errno, and the candidate it was about.
     pub(crate) fn get(&self) -> Option<(Step, Errno, usize)> {
         let word = self.word.load(Ordering::Acquire);
-        let step = STEPS.get(((word >> 16) as usize).checked_sub(1)?)?;
+        let step = Step::numbered(((word >> 16) as u8).checked_sub(1)?)?;
         let candidate = self.candidate.load(Ordering::Relaxed) as usize;
-        Some((*step, Errno(word as u16), candidate))
+        Some((step, Errno(word as u16), candidate))
     }
 
     fn set(&self, step: Step, errno: Errno, candidate: usize) {
-        let mut number = 0;
-        for (index, listed) in STEPS.iter().enumerate() {
-            if *listed == step {
-                number = index + 1;
-            }
-        }
+        let number = u32::from(step.number()) + 1;
         self.candidate.store(candidate as u32, Ordering::Relaxed);
-        self.word.store((number as u32) << 16 | u32::from(errno.0), Ordering::Release);
+        self.word.store(number << 16 | u32::from(errno.0), Ordering::Release);
     }
 }
 
