@@ -22,8 +22,8 @@ enum State {
     Idle,
     /// A command was asked for.
     Asked(CommandId, Notify),
-    /// It runs.
-    Running(CommandId),
+    /// It runs, with this child.
+    Running(CommandId, Pid),
     /// The shepherd takes no more commands.
     Over,
 }
@@ -85,7 +85,7 @@ impl Conversation {
                 self.state = State::Asked(id, notify);
                 Ok(())
             }
-            State::Asked(..) | State::Running(_) | State::Over => Err(OutOfTurn),
+            State::Asked(..) | State::Running(..) | State::Over => Err(OutOfTurn),
         }
     }
 
@@ -99,7 +99,7 @@ impl Conversation {
         let heard = match (event, self.state) {
             (Event::Hello(pid), _) if !self.greeted => Heard::Hello(pid),
             (Event::Spawned(id, pid), State::Asked(asked, Notify::Start)) if id == asked => {
-                self.state = State::Running(id);
+                self.state = State::Running(id, pid);
                 Heard::Started(pid)
             }
             (Event::SpawnFailed(failed), State::Asked(asked, _)) if self.greeted => {
@@ -113,16 +113,22 @@ impl Conversation {
                 self.state = State::Over;
                 Heard::Failed(failed)
             }
-            (Event::Exited(exited), State::Running(id) | State::Asked(id, Notify::End))
+            (Event::Exited(exited), State::Running(id, _) | State::Asked(id, Notify::End))
                 if exited.id == id =>
             {
+                // The end of one child can't be told as that of another.
+                if matches!(self.state, State::Running(_, pid) if pid != exited.pid) {
+                    return Err(OutOfTurn);
+                }
                 self.state = match exited.fate {
                     Fate::Idle => State::Idle,
                     Fate::Leaving => State::Over,
                 };
                 Heard::Ended(exited)
             }
-            (Event::Detached(id), State::Running(running)) if id == running => {
+            (Event::Detached(id), State::Running(mine, _) | State::Asked(mine, Notify::End))
+                if id == mine =>
+            {
                 self.state = State::Over;
                 Heard::Detached
             }
@@ -132,7 +138,7 @@ impl Conversation {
                 | Event::SpawnFailed(_)
                 | Event::Exited(_)
                 | Event::Detached(_),
-                State::Idle | State::Asked(..) | State::Running(_) | State::Over,
+                State::Idle | State::Asked(..) | State::Running(..) | State::Over,
             ) => return Err(OutOfTurn),
         };
         self.greeted = true;

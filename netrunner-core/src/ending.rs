@@ -160,8 +160,18 @@ pub struct Process {
 /// The most processes that one message names; of more, these are the first.
 pub const MAX_NAMED: usize = 1024;
 
-/// The longest name or path in an event; longer ones are cut.
+/// The longest path in an event; longer ones are cut.
 const MAX_OBJECT: usize = 4096;
+
+/// The longest name of a process in an event; longer ones are cut.
+const MAX_NAME: usize = 64;
+
+/// A block that the encoder would not have made longer than `most`.
+fn at_most(most: usize, from: &mut Reader<'_>) -> Result<Vec<u8>, WireError> {
+    let bytes = from.bytes()?;
+    if bytes.len() <= most { Ok(bytes.to_vec()) } else { Err(WireError::Malformed) }
+}
+
 impl Step {
     /// Its number, on the wire and wherever else a step has to fit into a byte.
     pub fn number(self) -> u8 {
@@ -196,8 +206,22 @@ impl SpawnFailed {
             id: CommandId(from.u32()?),
             step: Step::decode(from)?,
             errno: from.u32()?,
-            object: from.bytes()?.to_vec(),
+            object: at_most(MAX_OBJECT, from)?,
         })
+    }
+}
+
+impl End {
+    /// A status that is neither an exit nor a death by signal would be neither to the user as well.
+    fn decode(from: &mut Reader<'_>) -> Result<End, WireError> {
+        let Some(status) = from.option(Reader::i32)? else { return Ok(End::Unkillable) };
+        // `wait(2)`: the low seven bits are the signal, the eighth the core dump, then the code.
+        let is_end = match status & 0x7f {
+            0 => status & !0xff00 == 0,
+            0x7f => false,
+            _ => status & !0xff == 0,
+        };
+        if is_end { Ok(End::Status(status)) } else { Err(WireError::Malformed) }
     }
 }
 
@@ -225,7 +249,7 @@ impl Exited {
         Ok(Exited {
             id: CommandId(from.u32()?),
             pid: Pid::decode(from)?,
-            end: from.option(Reader::i32)?.map_or(End::Unkillable, End::Status),
+            end: End::decode(from)?,
             reason: Reason::decode(from)?,
             wall: from.duration()?,
             usage: Usage::decode(from)?,
@@ -268,7 +292,7 @@ fn encode_processes(processes: &[Process], out: &mut Writer<'_>) {
     out.block(|out| {
         for process in processes.iter().take(MAX_NAMED) {
             out.u32(process.pid.0);
-            out.bytes(&process.name[..process.name.len().min(64)]);
+            out.bytes(&process.name[..process.name.len().min(MAX_NAME)]);
         }
     });
 }
@@ -277,7 +301,10 @@ fn decode_processes(from: &mut Reader<'_>) -> Result<Vec<Process>, WireError> {
     Reader::whole(from.bytes()?, |from| {
         let mut processes = Vec::new();
         while !from.is_empty() {
-            processes.push(Process { pid: Pid::decode(from)?, name: from.bytes()?.to_vec() });
+            if processes.len() == MAX_NAMED {
+                return Err(WireError::Malformed);
+            }
+            processes.push(Process { pid: Pid::decode(from)?, name: at_most(MAX_NAME, from)? });
         }
         Ok(processes)
     })

@@ -47,7 +47,7 @@ pub enum Request<'a> {
     Spawn(Spawn<'a>),
     /// Send this signal to the child's group.
     Signal(CommandId, u8),
-    /// Begin the stop ladder; the command ends with this reason.
+    /// Begin the stop ladder; the command ends with this reason, which is never [`Reason::Exited`].
     Stop(CommandId, Reason),
     /// `SIGKILL` the whole tree.
     Kill(CommandId),
@@ -198,7 +198,12 @@ impl<'a> Request<'a> {
                     _ => Err(WireError::Malformed),
                 }
             }
-            kind::STOP => Ok(Request::Stop(CommandId(from.u32()?), Reason::decode(from)?)),
+            kind::STOP => {
+                let (id, reason) = (CommandId(from.u32()?), Reason::decode(from)?);
+                // A command that we stop has not ended by itself.
+                let is_cause = reason != Reason::Exited;
+                if is_cause { Ok(Request::Stop(id, reason)) } else { Err(WireError::Malformed) }
+            }
             kind::KILL => Ok(Request::Kill(CommandId(from.u32()?))),
             kind::DETACH => Ok(Request::Detach(CommandId(from.u32()?))),
             other => Err(WireError::UnknownKind(other)),

@@ -13,9 +13,17 @@ const ID: CommandId = CommandId(3);
 const OTHER: CommandId = CommandId(4);
 
 fn exited(id: CommandId, fate: Fate) -> Event {
-    Event::Exited(Exited {
+    Event::Exited(end(id, Pid(9), fate))
+}
+
+fn exited_as(pid: Pid) -> Event {
+    Event::Exited(end(ID, pid, Fate::Idle))
+}
+
+fn end(id: CommandId, pid: Pid, fate: Fate) -> Exited {
+    Exited {
         id,
-        pid: Pid(9),
+        pid,
         end: End::Status(0),
         reason: Reason::Exited,
         wall: Duration::ZERO,
@@ -23,7 +31,7 @@ fn exited(id: CommandId, fate: Fate) -> Event {
         leftovers: Vec::new(),
         survivors: Vec::new(),
         fate,
-    })
+    }
 }
 
 fn failed(id: CommandId) -> Event {
@@ -43,6 +51,7 @@ fn events() -> Vec<(&'static str, Event)> {
         ("failed another", failed(OTHER)),
         ("exited another", exited(OTHER, Fate::Idle)),
         ("detached another", Event::Detached(OTHER)),
+        ("exited as another process", exited_as(Pid(8))),
     ]
 }
 
@@ -89,7 +98,10 @@ fn only_what_is_awaited_may_come() {
     assert_eq!(welcome(Conversation::new()), first);
     assert_eq!(welcome(greeted()), [""; 0]);
     assert_eq!(welcome(asked(Notify::Start)), ["spawned", "failed"]);
-    assert_eq!(welcome(asked(Notify::End)), ["failed", "exited", "left"]);
+    assert_eq!(
+        welcome(asked(Notify::End)),
+        ["failed", "exited", "left", "detached", "exited as another process"]
+    );
     assert_eq!(welcome(running()), ["exited", "left", "detached"]);
     assert_eq!(welcome(over()), [""; 0]);
 }
@@ -102,7 +114,10 @@ fn a_request_may_go_before_the_greeting_comes() {
     assert_eq!(welcome(conversation), ["hello", "failed", "failed another"]);
     assert!(conversation.handle_event(Event::Hello(Pid(2))).is_ok());
     assert!(conversation.greeted());
-    assert_eq!(welcome(conversation), ["failed", "exited", "left"]);
+    assert_eq!(
+        welcome(conversation),
+        ["failed", "exited", "left", "detached", "exited as another process"]
+    );
 }
 
 #[test]
@@ -129,6 +144,13 @@ fn a_clean_shepherd_takes_the_next_command_and_one_that_leaves_does_not() {
     let mut conversation = asked(Notify::Start);
     assert!(conversation.handle_event(failed(ID)).is_ok());
     assert!(conversation.is_idle());
+}
+
+#[test]
+fn a_command_whose_start_nobody_wants_to_hear_of_can_be_detached() {
+    let mut conversation = asked(Notify::End);
+    assert_eq!(conversation.handle_event(Event::Detached(ID)), Ok(Heard::Detached));
+    assert_eq!(welcome(conversation), [""; 0]);
 }
 
 #[test]

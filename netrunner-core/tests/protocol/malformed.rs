@@ -1,7 +1,10 @@
 //! Messages that are not good (P10): a typed error, never a panic, and nothing is understood that
 //! could not have been said.
 
-use netrunner_core::message::{Event, Exited, Order, Pid, Process, Request};
+use netrunner_core::message::{
+    CommandId, End, Event, Exited, MAX_NAMED, Order, Pid, Process, Reason, Request, SpawnFailed,
+    Step,
+};
 use netrunner_core::wire::{Frame, WireError};
 use proptest::prelude::*;
 
@@ -157,6 +160,94 @@ fn a_command_without_program_or_name_is_refused() {
     let nothing = samples::smallest(arguments.as_strings(), c"");
     let bytes = Message::Request(Request::Spawn(nothing)).bytes();
     assert_eq!(Request::decode(samples::frame(&bytes)), Err(WireError::Malformed));
+}
+
+/// What an encoder of ours would have cut is not taken either: it is what bounds the receiver.
+#[test]
+fn an_event_with_more_than_an_encoder_says_is_refused() {
+    let process = |length| Process { pid: Pid(5), name: vec![b'x'; length] };
+    let failed = |length| {
+        let object = vec![b'/'; length];
+        Event::SpawnFailed(SpawnFailed { id: CommandId(1), step: Step::Exec, errno: 2, object })
+    };
+    let lists = |list: Vec<Process>| {
+        [
+            Event::Exited(Exited { leftovers: list.clone(), ..samples::exited() }),
+            Event::Exited(Exited { survivors: list, ..samples::exited() }),
+        ]
+    };
+    // Each by a byte or an item more than the one that is taken, which the encoder can't be made to
+    // say: the length before it is raised by hand.
+    for event in lists(vec![process(64)]).into_iter().chain([failed(4096)]) {
+        let bytes = Message::Event(event.clone()).bytes();
+        assert_eq!(Event::decode(samples::frame(&bytes)), Ok(event));
+        let longer = lengthen(&bytes);
+        assert_eq!(Event::decode(samples::frame(&longer)), Err(WireError::Malformed));
+    }
+    for event in lists(vec![process(0); MAX_NAMED]) {
+        let bytes = Message::Event(event.clone()).bytes();
+        assert_eq!(Event::decode(samples::frame(&bytes)), Ok(event));
+        let longer = repeat_last(&bytes);
+        assert_eq!(Event::decode(samples::frame(&longer)), Err(WireError::Malformed));
+    }
+}
+
+/// The frame with one more byte in the run of equal bytes that is its longest name or path, and in
+/// every length that counts it.
+fn lengthen(bytes: &[u8]) -> Vec<u8> {
+    let (text, counted) = if bytes.contains(&b'x') { (b'x', 64) } else { (b'/', 4096_u32) };
+    let at = bytes.windows(2).position(|two| two == [text; 2]).expect("a run");
+    let mut longer = bytes.to_vec();
+    longer.insert(at, text);
+    raise(&mut longer[at - 4..at], counted, 1);
+    if text == b'x' {
+        // The list's own length stands before the process's number.
+        raise(&mut longer[at - 12..at - 8], 8 + 64, 1);
+    }
+    longer
+}
+
+/// The frame with one more nameless process in its long list.
+fn repeat_last(bytes: &[u8]) -> Vec<u8> {
+    let length = 8 * MAX_NAMED as u32;
+    let at = bytes.windows(4).position(|four| four == length.to_le_bytes()).expect("a list");
+    let mut longer = bytes.to_vec();
+    let item = bytes[at + 4..at + 12].to_vec();
+    longer.splice(at + 4..at + 4, item);
+    raise(&mut longer[at..at + 4], length, 8);
+    longer
+}
+
+fn raise(length: &mut [u8], from: u32, by: u32) {
+    assert_eq!(length, from.to_le_bytes());
+    length.copy_from_slice(&(from + by).to_le_bytes());
+}
+
+#[test]
+fn a_status_that_is_no_end_is_refused() {
+    let heard = |status| {
+        let exited = Exited { end: End::Status(status), ..samples::exited() };
+        let bytes = Message::Event(Event::Exited(exited)).bytes();
+        Event::decode(samples::frame(&bytes)).map(|_| ())
+    };
+    // Exit 0 and 255, death by 1 and 64, with a core dump.
+    for end in [0, 0xff00, 1, 64, 0x80 | 11] {
+        assert_eq!(heard(end), Ok(()), "{end:#x}");
+    }
+    // Stopped, continued, a code with a signal, a core dump of nothing, beyond 16 bits.
+    for none in [0x137f, 0xffff, 0x0109, 0x80, 0x1_0000, i32::MIN, -1] {
+        assert_eq!(heard(none), Err(WireError::Malformed), "{none:#x}");
+    }
+}
+
+#[test]
+fn a_stop_that_would_end_as_if_by_itself_is_refused() {
+    let id = samples::exited().id;
+    for reason in samples::REASONS {
+        let bytes = Message::Request(Request::Stop(id, reason)).bytes();
+        let refused = Request::decode(samples::frame(&bytes)) == Err(WireError::Malformed);
+        assert_eq!(refused, reason == Reason::Exited, "{reason:?}");
+    }
 }
 
 fn nameless(pid: u32) -> Process {

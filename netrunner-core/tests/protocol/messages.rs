@@ -148,7 +148,10 @@ proptest! {
 
     #[test]
     fn ends_of_any_content_arrive(
-        status in prop::option::of(any::<i32>()),
+        status in prop::option::of(prop_oneof![
+            any::<u8>().prop_map(|code| i32::from(code) << 8),
+            (1..=64, any::<bool>()).prop_map(|(signal, core)| signal | i32::from(core) << 7),
+        ]),
         wall in any::<u64>(),
         faults in any::<[u64; 4]>(),
         names in prop::collection::vec(

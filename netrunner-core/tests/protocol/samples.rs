@@ -107,7 +107,7 @@ pub(crate) fn for_each(mut with: impl FnMut(Message<'_>)) {
     for signal in [1, 15, 64] {
         with(Message::Request(Request::Signal(id, signal)));
     }
-    for reason in REASONS {
+    for reason in REASONS.into_iter().filter(|&reason| reason != Reason::Exited) {
         with(Message::Request(Request::Stop(id, reason)));
     }
     with(Message::Request(Request::Kill(id)));
@@ -251,7 +251,7 @@ pub(crate) fn exited() -> Exited {
     Exited {
         id: CommandId(42),
         pid: Pid(4_711),
-        end: End::Status(-1),
+        end: End::Status(0x86),
         reason: Reason::Exited,
         wall: Duration::from_nanos(1_234_567_890_123),
         usage: Usage {
