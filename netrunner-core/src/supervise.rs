@@ -116,6 +116,8 @@ struct Command {
     child: Child,
     reason: Option<Reason>,
     ladder: Ladder,
+    /// When what is waited for counts as left over.
+    note_at: Option<Time>,
     leftovers: Noted,
 }
 
@@ -162,12 +164,10 @@ impl Supervisor {
         match &self.phase {
             Phase::Idle | Phase::Staying | Phase::Over => None,
             Phase::Busy(command) => match command.ladder {
-                Ladder::Calm => command.timeout_at,
+                Ladder::Calm => earlier(command.timeout_at, command.note_at),
                 Ladder::Settling { until } => Some(until),
                 Ladder::Asked { kill_at } => Some(kill_at),
-                Ladder::Killing { again_at, tell_at, .. } => {
-                    Some(tell_at.map_or(again_at, |tell_at| tell_at.min(again_at)))
-                }
+                Ladder::Killing { again_at, tell_at, .. } => earlier(Some(again_at), tell_at),
             },
         }
     }
@@ -204,6 +204,7 @@ impl Supervisor {
             child: Child::Lives,
             reason: None,
             ladder: Ladder::Calm,
+            note_at: None,
             leftovers: Noted::No,
         };
         self.phase = Phase::Busy(command);
@@ -264,8 +265,8 @@ impl Supervisor {
                 command.reason.get_or_insert(Reason::Exited);
                 command.ladder = Ladder::Settling { until: now.after(SETTLING) };
             }
-            (Ladder::Calm, Leftovers::Wait)
-            | (Ladder::Settling { .. } | Ladder::Asked { .. } | Ladder::Killing { .. }, _) => {}
+            (Ladder::Calm, Leftovers::Wait) => command.note_at = Some(now.after(SETTLING)),
+            (Ladder::Settling { .. } | Ladder::Asked { .. } | Ladder::Killing { .. }, _) => {}
         }
     }
 
@@ -292,6 +293,9 @@ impl Supervisor {
         let Phase::Busy(command) = &mut self.phase else { return };
         match command.ladder {
             Ladder::Calm => {
+                if command.note_at.take_if(|at| *at <= now).is_some() {
+                    command.note_leftovers(&mut self.actions);
+                }
                 if command.timeout_at.is_some_and(|at| at <= now) {
                     self.ask(now, Reason::Timeout);
                 }
@@ -399,5 +403,13 @@ impl Command {
             self.leftovers = Noted::Yes;
             actions.push_back(Action::NoteLeftovers);
         }
+    }
+}
+
+/// The earlier of two times; none is never.
+fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
+    match (one, other) {
+        (Some(one), Some(other)) => Some(one.min(other)),
+        (one, other) => one.or(other),
     }
 }

@@ -375,13 +375,24 @@ fn timeout_covers_leftovers_wait() {
     let terms = Terms { timeout: Some(ms(100)), leftovers: Leftovers::Wait, ..TERMS };
     let mut machine = started(terms);
     machine.handle_child_ended(at(ms(50)));
-    assert_eq!(machine.deadline(), Some(at(ms(100))));
+    assert_eq!(machine.deadline(), Some(at(ms(50) + SETTLING)));
     machine.handle_timeout(at(ms(100)));
     machine.handle_empty();
     assert_eq!(
         drain(&mut machine),
         [NoteLeftovers, ASK[0], ASK[1], Report(Reason::Timeout, Fate::Idle)]
     );
+}
+
+#[test]
+fn what_is_waited_for_is_noted_once_it_has_outlived_the_settling_time() {
+    let (mut machine, _) = in_state(State::WaitingForLeftovers);
+    assert_eq!(machine.deadline(), Some(at(SETTLING)));
+    machine.handle_timeout(at(SETTLING));
+    assert_eq!(drain(&mut machine), [NoteLeftovers]);
+    assert_eq!(machine.deadline(), None, "it is waited for as long as it takes");
+    machine.handle_stop(at(SETTLING), ID, Reason::Stopped);
+    assert_eq!(drain(&mut machine), ASK, "it is not noted again");
 }
 
 #[test]

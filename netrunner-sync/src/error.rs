@@ -43,6 +43,8 @@ enum Kind {
     Invalid { message: String },
     /// A system call failed, on our side or in the shepherd.
     System { step: String, cause: io::Error },
+    /// The program could not be executed; all before that had gone well.
+    Exec { program: OsString, cause: io::Error },
     /// A judgement about how a command ended; the output is always there.
     Outcome { program: OsString },
     /// The shepherd ended, or made no sense, before it told how its child ended.
@@ -63,6 +65,10 @@ impl Error {
     /// `step` goes on after "failed to", and names the object.
     pub(crate) fn system(step: impl Into<String>, cause: impl Into<io::Error>) -> Error {
         Error::new(Kind::System { step: step.into(), cause: cause.into() })
+    }
+
+    pub(crate) fn exec(program: &OsStr, cause: impl Into<io::Error>) -> Error {
+        Error::new(Kind::Exec { program: program.to_owned(), cause: cause.into() })
     }
 
     pub(crate) fn outcome(program: &OsStr, output: Output) -> Error {
@@ -97,7 +103,7 @@ impl Error {
     pub fn kind(&self) -> io::ErrorKind {
         match &self.0.kind {
             Kind::Invalid { .. } => io::ErrorKind::InvalidInput,
-            Kind::System { cause, .. } => cause.kind(),
+            Kind::System { cause, .. } | Kind::Exec { cause, .. } => cause.kind(),
             Kind::Outcome { .. } if self.is_timeout() => io::ErrorKind::TimedOut,
             Kind::Outcome { .. } | Kind::Unkillable { .. } => io::ErrorKind::Other,
             Kind::ShepherdLost { .. } => io::ErrorKind::ConnectionAborted,
@@ -114,7 +120,7 @@ impl Error {
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.0.kind {
-            Kind::System { cause, .. } => cause.raw_os_error(),
+            Kind::System { cause, .. } | Kind::Exec { cause, .. } => cause.raw_os_error(),
             Kind::Invalid { .. }
             | Kind::Outcome { .. }
             | Kind::ShepherdLost { .. }
@@ -148,6 +154,23 @@ impl Error {
     #[must_use]
     pub fn is_permission_denied(&self) -> bool {
         self.kind() == io::ErrorKind::PermissionDenied
+    }
+
+    /// The program itself is what could not be executed: it does not exist, may not be executed,
+    /// is no program, or its arguments are too long (`execve(2)`). A missing directory, a limit or a
+    /// user that could not be set are other steps, and false here.
+    ///
+    /// ```
+    /// use netrunner_sync::Command;
+    ///
+    /// let error = Command::new("no-such-program").status().unwrap_err();
+    /// assert!(error.is_exec() && error.is_not_found());
+    /// let error = Command::new("true").current_dir("/no/such/directory").status().unwrap_err();
+    /// assert!(!error.is_exec() && error.is_not_found());
+    /// ```
+    #[must_use]
+    pub fn is_exec(&self) -> bool {
+        matches!(self.0.kind, Kind::Exec { .. })
     }
 
     /// What was asked for cannot be, whatever the state of the system; nothing was started.
@@ -209,6 +232,7 @@ impl Error {
                 Kind::Outcome { .. }
                 | Kind::Invalid { .. }
                 | Kind::System { .. }
+                | Kind::Exec { .. }
                 | Kind::ShepherdLost { .. }
                 | Kind::Unkillable { .. },
                 _,
@@ -222,6 +246,9 @@ impl fmt::Display for Error {
         match &self.0.kind {
             Kind::Invalid { message } => f.write_str(message),
             Kind::System { step, cause } => write!(f, "failed to {step}: {}", Plain(cause)),
+            Kind::Exec { program, cause } => {
+                write!(f, "failed to start `{}`: {}", shown(program), Plain(cause))
+            }
             Kind::Outcome { program } => match &self.0.output {
                 Some(output) => {
                     write!(f, "`{}` {}", shown(program), Judgement(output))
@@ -306,7 +333,7 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.kind {
-            Kind::System { cause, .. } => Some(cause),
+            Kind::System { cause, .. } | Kind::Exec { cause, .. } => Some(cause),
             Kind::Invalid { .. }
             | Kind::Outcome { .. }
             | Kind::ShepherdLost { .. }

@@ -52,6 +52,8 @@
 //! - Processes of another user (set-uid programs), in uninterruptible sleep, or forking by the
 //!   hundred faster than they can be found: what could not be ended is reported
 //!   ([`Error::is_unkillable`]).
+//! - A child that somebody else kills between its birth and the execution of its program is reported
+//!   as ended by that signal, as std reports it, and not as a failed spawn.
 //!
 //! # What a command inherits
 //!

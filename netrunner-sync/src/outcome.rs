@@ -133,7 +133,8 @@ fn leftover(process: Process) -> Leftover {
 /// A spawn that failed, by the step that did.
 pub(crate) fn spawn_error(program: &OsStr, failed: &SpawnFailed) -> Error {
     let cause = io::Error::from_raw_os_error(i32::try_from(failed.errno).unwrap_or(libc::EIO));
-    let program = shown(program);
+    let name = program;
+    let program = shown(name);
     let object = String::from_utf8_lossy(&failed.object);
     let step = match failed.step {
         Step::Shepherd => format!("start a shepherd for `{program}`"),
@@ -152,7 +153,7 @@ pub(crate) fn spawn_error(program: &OsStr, failed: &SpawnFailed) -> Error {
         Step::Gid => format!("set the group of `{program}`"),
         Step::Uid => format!("set the user of `{program}`"),
         Step::NoNewPrivileges => format!("set `no_new_privs` for `{program}`"),
-        Step::Exec => format!("start `{program}`"),
+        Step::Exec => return Error::exec(name, cause),
     };
     Error::system(step, cause)
 }

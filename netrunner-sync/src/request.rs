@@ -71,7 +71,7 @@ impl Prepared {
         let name = &command.program;
         if name.is_empty() {
             // What the kernel would say, and std says.
-            return Err(Error::system("start ``", Errno::NOENT));
+            return Err(Error::exec(name, Errno::NOENT));
         }
         let program = c_string("the program", name)?;
         let directory = command.directory.as_ref();
@@ -79,7 +79,7 @@ impl Prepared {
             directory.map(|path| c_string("the directory", path.as_os_str())).transpose()?;
         let strings = Strings::of(command)?;
         if strings.too_long || strings.total() > MAX_STRINGS {
-            return Err(Error::system(format!("start `{}`", shown(name)), Errno::TOOBIG));
+            return Err(Error::exec(name, Errno::TOOBIG));
         }
         check_numbers(command)?;
         let setup = &command.setup;
@@ -217,7 +217,7 @@ impl Prepared {
         };
         Request::Spawn(spawn).encode(out);
         if out.len() > HEADER + MAX_REQUEST {
-            return Err(Error::system(format!("start `{}`", shown(&self.name)), Errno::TOOBIG));
+            return Err(Error::exec(&self.name, Errno::TOOBIG));
         }
         Ok(descriptors)
     }

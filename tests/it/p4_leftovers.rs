@@ -107,7 +107,7 @@ fn wait_waits_for_leftovers_that_it_was_told_to_wait_for() {
             .leftovers(Leftovers::Wait)
             .spawn()
             .expect("spawn");
-        lock("below").wait_held();
+        let below = lock("below").wait_held();
         let leader = child.id();
         wait_until("the leader's end", GRACE_AND_2S, || {
             Proc::get(leader).is_none_or(|proc| proc.is_zombie())
@@ -116,6 +116,9 @@ fn wait_waits_for_leftovers_that_it_was_told_to_wait_for() {
         lock("below").assert_held();
         std::fs::write("go", "").expect("let it end");
         assert_eq!(child.wait().expect("wait").code(), Some(5));
+        let report = child.report().expect("report");
+        assert_eq!(report.reason, Reason::Exited);
+        assert_eq!(report.leftovers.iter().map(|one| one.pid).collect::<Vec<_>>(), [below]);
         lock("below").assert_free();
         assert_no_puppets();
     });

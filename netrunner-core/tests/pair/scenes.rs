@@ -202,6 +202,23 @@ fn the_timeout_covers_the_wait_for_leftovers() {
 }
 
 #[test]
+fn what_was_waited_for_is_named() {
+    let mut world = running(c"obeys", Terms { leftovers: Leftovers::Wait, ..TERMS });
+    world.fork(true, Temper::Obeys);
+    end_leader(&mut world);
+    world.advance(Duration::from_secs(5));
+    assert!(world.client.is_waiting());
+    for pid in world.kernel.running() {
+        world.kernel.end(pid, 0);
+    }
+    world.settle();
+    let end = ended(&world);
+    assert_eq!((end.reason, end.end), (Reason::Exited, End::Status(3 << 8)));
+    assert_eq!(end.leftovers.len(), 1);
+    world.finish();
+}
+
+#[test]
 fn a_stop_within_the_settling_time_names_what_it_stops() {
     for request in [|id| Request::Stop(id, Reason::Stopped), |id| Request::Kill(id)] {
         let mut world = running(c"obeys", TERMS);

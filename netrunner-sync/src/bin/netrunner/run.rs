@@ -4,7 +4,6 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
-use std::path::Path;
 
 use netrunner_sync::{Child, Command, CommandExt, Error, Report};
 
@@ -49,7 +48,7 @@ fn start(options: &Run) -> Result<(Child, Reporter), Failure> {
     }
     let signals = Held::new().map_err(|error| format!("failed to hold signals back: {error}"))?;
     let child = command.spawn().map_err(|error| Failure {
-        code: spawn_failure_code(command.get_program(), &error),
+        code: spawn_failure_code(&error),
         message: error.to_string(),
     })?;
     signals.pass_to(child.handle());
@@ -144,15 +143,12 @@ fn passed(options: &Run) -> Result<Passed, String> {
 }
 
 /// 126 and 127 are about the program alone: a directory that is not there, or a limit that is not
-/// allowed, fails with the same error numbers. Only the text says which step it was.
-fn spawn_failure_code(program: &OsStr, error: &Error) -> u8 {
-    let executing = format!("failed to start `{}`", Path::new(program).display());
-    if !error.to_string().starts_with(&executing) {
-        FAILED
-    } else if error.is_not_found() {
-        NOT_FOUND
-    } else {
-        NOT_EXECUTABLE
+/// allowed, fails with the same error numbers.
+fn spawn_failure_code(error: &Error) -> u8 {
+    match (error.is_exec(), error.is_not_found()) {
+        (false, _) => FAILED,
+        (true, true) => NOT_FOUND,
+        (true, false) => NOT_EXECUTABLE,
     }
 }
 
