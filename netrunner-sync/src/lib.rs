@@ -83,6 +83,7 @@ compile_error!("netrunner-sync runs on Linux only, so far");
 mod capture;
 mod child;
 mod command;
+mod convert;
 mod engine;
 mod environment;
 mod error;
