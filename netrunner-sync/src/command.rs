@@ -396,8 +396,8 @@ impl fmt::Debug for Command {
         }
         write!(f, "{:?}", self.environment)?;
         match &self.arg0 {
-            Some(arg0) => write!(f, "[{:?}] {arg0:?}", self.program)?,
-            None => write!(f, "{:?}", self.program)?,
+            Some(arg0) if *arg0 != self.program => write!(f, "[{:?}] {arg0:?}", self.program)?,
+            Some(_) | None => write!(f, "{:?}", self.program)?,
         }
         self.args.iter().try_for_each(|arg| write!(f, " {arg:?}"))
     }

@@ -117,3 +117,28 @@ impl From<io::Stderr> for Stdio {
         Stdio(Source::Stderr)
     }
 }
+
+#[cfg(all(test, has_io_pipe))]
+mod tests {
+    use std::io::{Read as _, Write as _};
+
+    use crate::Command;
+
+    /// Here and not with the other tests, as only this crate knows whether its compiler has them.
+    #[test]
+    #[allow(clippy::incompatible_msrv)]
+    fn ends_of_a_pipe_are_streams_and_are_let_go_of_by_the_spawn() {
+        let (mut output, writer) = std::io::pipe().unwrap();
+        let (reader, mut input) = std::io::pipe().unwrap();
+        let mut command = Command::new("cat");
+        let mut child = command.stdin(reader).stdout(writer).spawn().unwrap();
+        input.write_all(b"through two pipes").unwrap();
+        drop(input);
+        let mut text = String::new();
+        // Its end is reached although `command` lives.
+        output.read_to_string(&mut text).unwrap();
+        assert_eq!(text, "through two pipes");
+        assert!(child.wait().unwrap().success());
+        assert!(command.spawn().unwrap_err().is_invalid_input());
+    }
+}

@@ -20,4 +20,5 @@ mod p7_no_lost_bytes;
 mod p8_no_hang;
 mod p9_honest_outcomes;
 mod shapes;
+mod std_parity;
 mod strange_clients;

@@ -285,6 +285,13 @@ pub fn allow_descriptors(count: u64) -> io::Result<()> {
     }
 }
 
+/// Changes this process's environment.
+pub fn set_var(name: &str, value: &str) {
+    // SAFETY: called by tests in a process of their own, whose other threads (libtest's, and the
+    // watcher) read no variable.
+    unsafe { std::env::set_var(name, value) };
+}
+
 /// No core files from processes that die on purpose; what is inherited stays so.
 pub fn no_core_files() {
     let limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
