@@ -316,8 +316,9 @@ impl Shepherd {
         }
     }
 
-    /// The child has ended. Its zombie is first in line and hides the others from `waitid`, so they
-    /// are looked for one by one; it is reaped itself only when nothing else lives. True if it was.
+    /// The child has ended. Where it was the last to live, it is reaped at once, and any zombies beside
+    /// it in the next turns. Else its zombie is first in line and hides the others from `waitid`, so
+    /// they are looked for one by one; it is reaped itself only when nothing else lives. True if it was.
     ///
     /// The list of the others may miss one (its reader can, when others end meanwhile): then the
     /// leader is gone too early, and the rest is dealt with one by one, without its group.
@@ -328,8 +329,10 @@ impl Shepherd {
             live.leader = Leader::Zombie;
         }
         let mut others = false;
-        for pid in Kinship::of_own_children().1 {
-            others |= pid != leader && !self.reap(pid);
+        if calls::some_child_lives() {
+            for pid in Kinship::of_own_children().1 {
+                others |= pid != leader && !self.reap(pid);
+            }
         }
         let reaped = !others && self.reap(leader);
         // The proof that nothing is left, or that something is, comes from the kernel.

@@ -87,6 +87,7 @@ constants! {
     POLLHUP: i16 = 16;
     P_ALL: u32 = 0;
     WNOHANG: i32 = 1;
+    WSTOPPED: i32 = 2;
     WEXITED: i32 = 4;
     WNOWAIT: i32 = 0x0100_0000;
     SIGKILL: i32 = 9;
