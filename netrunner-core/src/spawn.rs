@@ -165,10 +165,13 @@ impl<'a> Strings<'a> {
     fn decode(from: &mut Reader<'a>) -> Result<Strings<'a>, WireError> {
         let count = from.u32()?;
         let block = from.bytes()?;
-        let nuls = block.iter().filter(|&&byte| byte == 0).count();
-        let whole = block.last().is_none_or(|&last| last == 0);
-        if whole && nuls == count as usize {
-            Ok(Strings { block, count })
+        let strings = Strings { block, count };
+        // The loop ends early at bytes without a NUL. It skips from NUL to NUL by words, where a loop
+        // over single bytes was a tenth of the shepherd's work.
+        let mut whole = 0;
+        let counted = strings.iter().inspect(|string| whole += string.to_bytes_with_nul().len());
+        if counted.count() == count as usize && whole == block.len() {
+            Ok(strings)
         } else {
             Err(WireError::Malformed)
         }

@@ -229,16 +229,12 @@ impl Launchpad {
             (&mut self.arguments, blocks[1], Some(null())),
             (&mut self.environment, blocks[2], Some(null())),
         ] {
-            let (strings, after) = rest.split_at(block.len());
+            let (mut strings, after) = rest.split_at(block.len());
             rest = after;
             list.clear();
-            // A string begins where the block begins and after each NUL but the last.
-            let mut begins = true;
-            for byte in strings {
-                if begins {
-                    list.push(core::ptr::from_ref(byte).cast());
-                }
-                begins = *byte == 0;
+            while let Ok(string) = CStr::from_bytes_until_nul(strings) {
+                list.push(string.as_ptr());
+                strings = &strings[string.to_bytes_with_nul().len()..];
             }
             list.extend(end);
         }
