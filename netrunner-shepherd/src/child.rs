@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::ffi::CStr;
 
-use netrunner_core::message::Pid;
+use netrunner_core::message::{Pid, Step};
 use netrunner_core::spawn::{Notify, Place, Placements, Source, Spawn, Strings};
 
 use crate::sys::abi::EMFILE;
@@ -19,14 +19,17 @@ pub(crate) fn start(
     spawn: &Spawn<'_>,
     descriptors: Vec<Fd>,
     null: &Fd,
-) -> Result<(Pid, Option<Fd>), Errno> {
+) -> Result<(Pid, Option<Fd>), (Step, Errno)> {
+    let at = |step| move |errno| (step, errno);
     let mut held = Vec::new();
-    let placing = place(&spawn.descriptors, &descriptors, null, &mut held)?;
+    let placing = place(&spawn.descriptors, &descriptors, null, &mut held);
+    let placing = placing.map_err(at(Step::Descriptors))?;
     let pace = match spawn.notify {
         Notify::Start => Pace::Wait,
         Notify::End => Pace::GoOn,
     };
-    pad.launch(spawn, &candidates(spawn.program, spawn.environment), placing, pace)
+    let candidates = candidates(spawn.program, spawn.environment);
+    pad.launch(spawn, &candidates, placing, pace).map_err(at(Step::Clone))
 }
 
 /// The paths to try, each with its NUL: the program itself if it has a slash, else one per directory

@@ -190,7 +190,6 @@ impl Shepherd {
                     .store(standing::encode(Standing::Busy(spawn.terms.grace)), Ordering::Release);
                 let started = if complete {
                     child::start(self.pad, &spawn, descriptors, &self.null)
-                        .map_err(|errno| (Step::Clone, errno))
                 } else {
                     Err((Step::Request, Errno(EMFILE)))
                 };
