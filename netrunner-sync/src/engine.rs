@@ -104,8 +104,16 @@ impl Attempt {
         running: &Arc<Running>,
         role: &Role<'_>,
     ) -> Result<Arc<Shepherd>> {
+        if let Some(shepherd) = running.shepherd() {
+            if !shepherd.ear().conversation().greeted() {
+                // It was never born: its guardian lost its lane for want of a descriptor, or is gone
+                // itself. Another one starts with what the client may have now.
+                self.runtime.pool().forget(shepherd.guardian());
+            }
+        }
         if self.tries >= TRIES || !self.prepared.is_whole() {
-            let cause = std::io::Error::from(std::io::ErrorKind::ConnectionAborted);
+            let text = format!("it ended before it took the command (tried {} times)", self.tries);
+            let cause = std::io::Error::new(std::io::ErrorKind::ConnectionAborted, text);
             return Err(self.failed("start a shepherd for", "", cause));
         }
         self.send(running, role)
@@ -118,6 +126,11 @@ impl Attempt {
 
     fn failed(&self, before: &str, after: &str, cause: std::io::Error) -> Error {
         Error::system(format!("{before} `{}`{after}", shown(self.prepared.name())), cause)
+    }
+
+    fn no_guardian(&self, kind: std::io::ErrorKind) -> Error {
+        let text = format!("its guardian ended at once (tried {} times)", self.tries);
+        self.failed("start a shepherd for", "", std::io::Error::new(kind, text))
     }
 
     /// An idle shepherd, or a new one.
@@ -138,6 +151,7 @@ impl Attempt {
                     self.tries += 1;
                     self.runtime.pool().forget(&guardian);
                 }
+                Err(cause) if is_gone(&cause) => return Err(self.no_guardian(cause.kind())),
                 Err(cause) => return Err(self.failed("start a shepherd for", "", cause)),
             }
         }

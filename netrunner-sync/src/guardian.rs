@@ -62,7 +62,7 @@ impl Guardian {
     /// Starts its process.
     pub(crate) fn start(&self, program: Option<&Path>, lane: OwnedFd) -> Result<()> {
         let before = Directory::current();
-        if let Some(group) = crate::launch::start(program, lane)? {
+        if let Some(group) = crate::launch::start(program, lane, &self.lane)? {
             // Set once: `start` is called by the one thread that installed it.
             let _ = self.group.set(group);
         }

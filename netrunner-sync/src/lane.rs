@@ -107,6 +107,14 @@ fn send_some(
     rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)
 }
 
+/// Whether nobody holds the far end any more.
+pub(crate) fn is_hung_up(socket: &OwnedFd) -> bool {
+    let mut fds = [PollFd::new(socket, PollFlags::IN)];
+    // An error is no proof of it.
+    poll(&mut fds, Some(&rustix::event::Timespec { tv_sec: 0, tv_nsec: 0 })).is_ok()
+        && fds[0].revents().contains(PollFlags::HUP)
+}
+
 /// What an ear has heard of the lane itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Sound {

@@ -25,34 +25,76 @@ use crate::time::until;
 /// The variable that names another program, for trying one out.
 const VARIABLE: &str = "NETRUNNER_SHEPHERD";
 
-/// Starts the program of the shepherds with `lane` as its standard input, and reaps its first
-/// process, which ends once the guardian is there. Returns the guardian's process group.
-pub(crate) fn start(explicit: Option<&Path>, lane: OwnedFd) -> Result<Option<Pid>> {
+/// Starts the program of the shepherds with `lane` as its standard input, the far end of `ours`, and
+/// reaps its first process, which ends once the guardian is there. Returns the guardian's process
+/// group.
+pub(crate) fn start(explicit: Option<&Path>, lane: OwnedFd, ours: &OwnedFd) -> Result<Option<Pid>> {
+    let named = |path: &Path, lane| {
+        let group = run(path, lane).map_err(|failure| failed(path, failure.cause()))?;
+        // The far end is not ours any more, and a guardian would hold it.
+        if crate::lane::is_hung_up(ours) {
+            let text = "it ended and left no guardian";
+            return Err(failed(path, io::Error::new(io::ErrorKind::ConnectionAborted, text)));
+        }
+        Ok(group)
+    };
     if let Some(path) = explicit {
-        return run(path, lane).map_err(|cause| failed(path, cause));
+        return named(path, lane);
     }
     // A set-uid program must not run what its caller's environment names.
     if !crate::sys::is_privileged_by_exec() {
         if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-            return run(path.as_ref(), lane).map_err(|cause| failed(path.as_ref(), cause));
+            return named(path.as_ref(), lane);
         }
     }
     if let Some(path) = netrunner_shepherd::INSTALLED {
-        return run(path.as_ref(), lane).map_err(|cause| failed(path.as_ref(), cause));
+        return named(path.as_ref(), lane);
     }
-    let mut last = None;
+    let mut first = None;
     for image in images(netrunner_shepherd::BYTES) {
-        let started = image.and_then(|image| {
+        let started = image.map_err(Failure::Image).and_then(|image| {
             let path = format!("/proc/self/fd/{}", image.as_raw_fd());
-            run(path.as_ref(), lane.try_clone()?)
+            run(path.as_ref(), lane.try_clone().map_err(Failure::Image)?)
         });
         match started {
             Ok(group) => return Ok(group),
-            Err(cause) => last = Some(cause),
+            // The other forms would run out of the same.
+            Err(Failure::Image(cause)) if !is_exhaustion(&cause) => {
+                // The first form is the usual one, and its reason tells most.
+                first.get_or_insert(cause);
+            }
+            Err(failure) => return Err(no_program(failure.cause())),
         }
     }
-    let cause = last.unwrap_or_else(|| io::ErrorKind::NotFound.into());
-    Err(Error::system("execute the shepherds' program from memory or a private file", cause))
+    Err(no_program(first.unwrap_or_else(|| io::ErrorKind::NotFound.into())))
+}
+
+/// Why there is no guardian.
+#[derive(Debug)]
+enum Failure {
+    /// This form of the program can't be executed; another may.
+    Image(io::Error),
+    /// It was executed and failed. It may have taken the order out of the lane: nobody else would
+    /// find it there.
+    Program(io::Error),
+}
+
+impl Failure {
+    fn cause(self) -> io::Error {
+        match self {
+            Failure::Image(cause) | Failure::Program(cause) => cause,
+        }
+    }
+}
+
+/// Whether something has run out that any other way needs as well.
+fn is_exhaustion(cause: &io::Error) -> bool {
+    let exhausted = [libc::EMFILE, libc::ENFILE, libc::ENOMEM, libc::EAGAIN];
+    cause.raw_os_error().is_some_and(|errno| exhausted.contains(&errno))
+}
+
+fn no_program(cause: io::Error) -> Error {
+    Error::system("execute the shepherds' program from memory or a private file", cause)
 }
 
 fn failed(path: &Path, cause: io::Error) -> Error {
@@ -105,24 +147,31 @@ fn unlinked(place: &Path, bytes: &[u8]) -> io::Result<OwnedFd> {
 }
 
 /// Runs the starter to its end.
-fn run(program: &Path, lane: OwnedFd) -> io::Result<Option<Pid>> {
+fn run(program: &Path, lane: OwnedFd) -> Result<Option<Pid>, Failure> {
     // Nothing here makes std leave posix_spawn for fork, which takes long in a large client.
-    let starter = Command::new(program)
+    let mut starter = Command::new(program)
         .arg0("netrunner-shepherd")
         .env_clear()
         .stdin(lane)
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .process_group(0)
-        .spawn()?;
+        .spawn()
+        .map_err(Failure::Image)?;
     let Some(pid) = i32::try_from(starter.id()).ok().and_then(Pid::from_raw) else {
         return Ok(None);
     };
-    match rustix::process::pidfd_open(pid, PidfdFlags::empty()) {
-        Ok(pidfd) => reap(&above_stdio(pidfd)?)?,
+    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty());
+    match pidfd.map_err(io::Error::from).and_then(above_stdio) {
+        Ok(pidfd) => reap(&pidfd).map_err(Failure::Program)?,
         // A client that waits for all its children has been quicker, or ignores SIGCHLD.
-        Err(Errno::SRCH) => {}
-        Err(errno) => return Err(errno.into()),
+        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
+        Err(cause) => {
+            // It can't be waited for with a deadline, and must not stay as a zombie.
+            let _ = starter.kill();
+            let _ = starter.wait();
+            return Err(Failure::Program(cause));
+        }
     }
     Ok(Some(pid))
 }
@@ -137,7 +186,8 @@ fn reap(starter: &OwnedFd) -> io::Result<()> {
                 // It is no program of ours, whatever it is. The wait below can't be long.
                 let _ = rustix::process::pidfd_send_signal(starter, Signal::KILL);
                 let _ = wait(starter);
-                return Err(io::ErrorKind::TimedOut.into());
+                let text = format!("it is no guardian after {} s", PATIENCE.as_secs());
+                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
             Ok(0) | Err(Errno::INTR) => {}
             Ok(_) => break,
@@ -206,7 +256,7 @@ mod tests {
     #[test]
     fn a_program_that_is_none_of_ours_is_told() {
         let lane = || crate::lane::pair().unwrap().1;
-        let error = run("/no/such/program".as_ref(), lane()).unwrap_err();
+        let error = run("/no/such/program".as_ref(), lane()).unwrap_err().cause();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
         let other = run("/bin/sh".as_ref(), {
             // What a shepherd of another version ends with.
@@ -214,8 +264,8 @@ mod tests {
             crate::lane::send(&ours, b"exit 71\n", &[]).unwrap();
             theirs
         });
-        assert_eq!(other.unwrap_err().kind(), io::ErrorKind::Unsupported);
-        let error = run("/bin/false".as_ref(), lane()).unwrap_err();
+        assert_eq!(other.unwrap_err().cause().kind(), io::ErrorKind::Unsupported);
+        let error = run("/bin/false".as_ref(), lane()).unwrap_err().cause();
         assert_eq!(error.raw_os_error(), Some(1));
     }
 }
