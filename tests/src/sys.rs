@@ -285,6 +285,29 @@ pub fn allow_descriptors(count: u64) -> io::Result<()> {
     }
 }
 
+/// Sets the soft limit of a resource, as far as the hard one lets.
+pub fn set_soft_limit(resource: libc::__rlimit_resource_t, soft: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: the structure is valid for both calls.
+    unsafe {
+        check(libc::getrlimit(resource, &mut limit))?;
+        limit.rlim_cur = soft.min(limit.rlim_max);
+        check(libc::setrlimit(resource, &limit)).map(drop)
+    }
+}
+
+/// Sets the soft limit of another process's descriptors.
+pub fn limit_descriptors_of(pid: u32, soft: u64) -> io::Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    let nofile = libc::RLIMIT_NOFILE;
+    // SAFETY: the structure is valid for both calls, and a null pointer asks for nothing.
+    unsafe {
+        check(libc::prlimit(pid as i32, nofile, std::ptr::null(), &mut limit))?;
+        limit.rlim_cur = soft.min(limit.rlim_max);
+        check(libc::prlimit(pid as i32, nofile, &limit, std::ptr::null_mut())).map(drop)
+    }
+}
+
 /// Changes this process's environment.
 pub fn set_var(name: &str, value: &str) {
     // SAFETY: called by tests in a process of their own, whose other threads (libtest's, and the

@@ -12,6 +12,7 @@
 //! | `pid FILE` | writes the current child's number |
 //! | `output [ … ]` `output-to FILE [ … ]` | must exit 0; its stdout to our stdout or to the file |
 //! | `try-output [ … ]` | may fail, must return |
+//! | `attempt WAY [ … ]` | `output`, `status`, `spawn` (and wait) or `pipes` (spawn with three): prints `ok`, or the error |
 //! | `churn N [ … ]` `churn-spawn N [ … ]` | `output`, or spawn + wait, N times or `forever` |
 //! | `threads N [ client script ]` `thread [ client script ]` | all joined; the children of `thread` come to us |
 //! | `fork [ client script ]` | a raw copy of this process does the script and exits |
@@ -19,7 +20,10 @@
 //! | `reap-loop` | a thread that calls wait(-1) for ever |
 //! | `ignore SIG` `default SIG` `block SIG` `subreaper` `group` `close N` `open-many N` `chdir DIR` `umask N` | about itself |
 //! | `become ID` `no-new-privs` `refresh` | change what it may do; let go of the old guardian |
-//! | `remember-fds` `check-fds` | their number must be the same |
+//! | `remember-fds` `check-fds` `count-fds` | their number must be the same; is printed |
+//! | `fill-fds N` `free-fds` | all descriptors but N are in use, with 128 allowed; not any more |
+//! | `limit nofile\|nproc N` | sets the soft limit |
+//! | `ballast N` `no-ballast` | N processes that only sleep; all of them killed and reaped |
 //! | `shoot-guardian` | SIGKILL to the guardian of the living last child |
 //! | `check-zombies` | this process may have no zombie |
 //! | `take-pid SECONDS` | starts a process that gets the number of the last child (own pid namespace) |
@@ -109,6 +113,7 @@ struct Client {
     last_pid: u32,
     descriptors: usize,
     kept_open: Vec<File>,
+    ballast: Vec<std::process::Child>,
 }
 
 impl Client {
@@ -167,6 +172,18 @@ impl Client {
                 // Either is right; what counts is that it comes back.
                 let _ = self.settings.command(words.bracketed(verb)).output();
             }
+            "attempt" => {
+                let way = words.text(verb);
+                let mut command = self.settings.command(words.bracketed(verb));
+                let told = match self.attempt(way, &mut command) {
+                    Ok(()) => "ok".to_owned(),
+                    Err(error) => {
+                        let errno = error.raw_os_error().unwrap_or(0);
+                        format!("error {errno} {:?} {error}", error.kind())
+                    }
+                };
+                must("print", writeln!(std::io::stdout(), "{told}"));
+            }
             "churn" | "churn-spawn" => {
                 let times = match words.text(verb) {
                     "forever" => u64::MAX,
@@ -199,6 +216,23 @@ impl Client {
             ));
         }
         output.stdout
+    }
+
+    /// Runs a command in one of the ways that there are; it must exit 0 if it runs.
+    fn attempt(&self, way: &str, command: &mut Command) -> Result<(), netrunner_sync::Error> {
+        let status = match way {
+            "output" => command.output()?.status,
+            "status" => command.status()?,
+            "spawn" => command.spawn()?.wait()?,
+            "pipes" => {
+                let stdio = Stdio::piped;
+                let child = command.stdin(stdio()).stdout(stdio()).stderr(stdio()).spawn()?;
+                child.wait_with_output()?.status
+            }
+            other => fail(format_args!("`attempt {other}`")),
+        };
+        expect(status, status.success(), 0);
+        Ok(())
     }
 
     fn current(&mut self) -> Child {
@@ -341,6 +375,38 @@ impl Client {
                     must(verb, sys::keep_across_exec(&file));
                     self.kept_open.push(file);
                 }
+            }
+            "fill-fds" => {
+                must(verb, sys::set_soft_limit(libc::RLIMIT_NOFILE, 128));
+                while let Ok(file) = File::open("/dev/null") {
+                    self.kept_open.push(file);
+                }
+                let keep = self.kept_open.len() as u64 - words.number(verb);
+                self.kept_open.truncate(keep as usize);
+            }
+            "free-fds" => self.kept_open.clear(),
+            "ballast" => {
+                for _ in 0..words.number(verb) {
+                    let mut sleeper = std::process::Command::new(beside_us("puppet"));
+                    self.ballast.push(must(verb, sleeper.args(["sleep", "forever"]).spawn()));
+                }
+            }
+            "no-ballast" => {
+                for mut sleeper in self.ballast.drain(..) {
+                    must(verb, sleeper.kill().and_then(|()| sleeper.wait()));
+                }
+            }
+            "limit" => {
+                let resource = match words.text(verb) {
+                    "nofile" => libc::RLIMIT_NOFILE,
+                    "nproc" => libc::RLIMIT_NPROC,
+                    other => fail(format_args!("`limit {other}`")),
+                };
+                must(verb, sys::set_soft_limit(resource, words.number(verb)));
+            }
+            "count-fds" => {
+                let count = procs::descriptors(std::process::id()).len();
+                must("print", writeln!(std::io::stdout(), "{count}"));
             }
             "remember-fds" => self.descriptors = procs::descriptors(std::process::id()).len(),
             "check-fds" => {
