@@ -191,6 +191,11 @@ impl StringsBuf {
         StringsBuf::default()
     }
 
+    /// An empty list with room for so many bytes.
+    pub fn with_capacity(bytes: usize) -> StringsBuf {
+        StringsBuf { block: Vec::with_capacity(bytes), count: 0 }
+    }
+
     /// Appends a string made of `parts`, which must hold no NUL (the caller has checked, and told
     /// its user).
     pub fn push(&mut self, parts: &[&[u8]]) {
