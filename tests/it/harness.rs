@@ -18,6 +18,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use netrunner_tests::lacks::{self, Lack, Lacks};
 use netrunner_tests::lock::Lock;
 use netrunner_tests::procs::{self, Proc};
 use netrunner_tests::wait::{PATIENCE, reached_within, scaled, wait_until};
@@ -68,6 +69,7 @@ pub(crate) fn arena<F: FnOnce()>(body: F) {
         .args(["--exact", name, "--nocapture", "--include-ignored", "--test-threads=1"])
         .env("NETRUNNER_TEST_ARENA", name)
         .env("NETRUNNER_TEST_PROGRAMS", place.programs())
+        .env(lacks::REFUSALS, place.dir.join("refused"))
         .env("TMPDIR", place.dir.join("tmp"))
         .env("XDG_CACHE_HOME", place.dir.join("tmp"))
         .env("XDG_RUNTIME_DIR", place.dir.join("tmp"))
@@ -135,6 +137,11 @@ impl Drop for Place {
 /// Says loudly that this machine cannot show it.
 pub(crate) fn skip(why: &str) {
     println!("SKIPPED: {why}");
+}
+
+/// Whether the arena does without this, so that a test asserts the weaker thing that is left.
+pub(crate) fn lacks(lack: Lack) -> bool {
+    Lacks::of(lacks::LACKS).has(lack)
 }
 
 /// False, loudly, where root is needed and not there.

@@ -8,6 +8,7 @@ mod api_parity;
 mod bad_input;
 mod credentials;
 mod exhaustion;
+mod fallbacks;
 mod harness;
 mod harness_itself;
 mod p1_client_death;

@@ -5,13 +5,15 @@
 //! * `client` is a scriptable program that uses `netrunner-sync`, to be killed from outside.
 //! * `arena` is the subreaper that runs one test and counts what outlives it.
 //!
-//! What needs `unsafe` is in [`sys`] alone. The library under test is not used here.
+//! What needs `unsafe` is in [`sys`] and [`seccomp`] alone. The library under test is not used here.
 
 #![deny(unsafe_code)]
 
+pub mod lacks;
 pub mod lock;
 pub mod pattern;
 pub mod procs;
 pub mod script;
+pub mod seccomp;
 pub mod sys;
 pub mod wait;

@@ -18,6 +18,7 @@ const MAY_BE_UNSAFE: &[&str] = &[
     "netrunner-sync/src/poll.rs",
     "netrunner-sync/src/sys.rs",
     "netrunner-sync/src/bin/netrunner/sys.rs",
+    "tests/src/seccomp.rs",
     "tests/src/sys.rs",
 ];
 

@@ -46,6 +46,7 @@ calls! {
     NR_PPOLL = 271, SYS_ppoll;
     NR_SIGNALFD4 = 289, SYS_signalfd4;
     NR_DUP3 = 292, SYS_dup3;
+    NR_PIPE2 = 293, SYS_pipe2;
     NR_PRLIMIT64 = 302, SYS_prlimit64;
     NR_PIDFD_SEND_SIGNAL = 424, SYS_pidfd_send_signal;
     NR_PIDFD_OPEN = 434, SYS_pidfd_open;
@@ -62,6 +63,7 @@ macro_rules! constants {
 }
 
 constants! {
+    EPERM: u16 = 1;
     ENOENT: u16 = 2;
     ESRCH: u16 = 3;
     EINTR: u16 = 4;
@@ -71,7 +73,9 @@ constants! {
     EBUSY: u16 = 16;
     ENODEV: u16 = 19;
     ENOTDIR: u16 = 20;
+    EINVAL: u16 = 22;
     EMFILE: u16 = 24;
+    ENOSYS: u16 = 38;
     EPROTO: u16 = 71;
     ETIMEDOUT: u16 = 110;
     ESTALE: u16 = 116;

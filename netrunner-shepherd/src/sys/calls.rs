@@ -80,6 +80,15 @@ pub(crate) fn open(path: &CStr, flags: i32) -> Result<Fd, Errno> {
     check(result).map(|number| Fd(number as i32))
 }
 
+/// `pipe2(2)`: the reading end, then the writing end.
+pub(crate) fn pipe() -> Result<(Fd, Fd), Errno> {
+    let mut ends = [-1_i32; 2];
+    let arguments = [&raw mut ends as usize, O_CLOEXEC as usize, 0, 0, 0, 0];
+    // SAFETY: the array is writable and holds two numbers.
+    check(unsafe { syscall(NR_PIPE2, arguments) })?;
+    Ok((Fd(ends[0]), Fd(ends[1])))
+}
+
 /// `dup3(2)` onto a fixed number that survives an exec.
 pub(crate) fn duplicate_onto(from: &Fd, number: i32) -> Result<(), Errno> {
     plain(NR_DUP3, [from.0 as usize, number as usize, 0, 0, 0, 0]).map(drop)

@@ -12,7 +12,7 @@
 //! | `memory` | the allocator, and the copying functions that the compiler calls |
 //! | `calls` | descriptors, processes, signals, time: one thin function per call |
 //! | `socket` | `sendmsg` and `recvmsg` with descriptors |
-//! | `window` | the clone-to-exec window |
+//! | `window` | the clone-to-exec window, and the ways to make the child's process |
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
 compile_error!("the shepherd knows the system calls of Linux on x86-64 only");

@@ -1,7 +1,7 @@
 //! The clone-to-exec window: the child's steps, on memory that it shares with the shepherd.
 //!
-//! The child is cloned with `CLONE_VM`, so nothing is copied and a big client costs nothing. The
-//! price: until it executes the program (or ends) it runs in our memory. So it has a stack of its
+//! The child is cloned with `CLONE_VM`, so nothing is copied (`start` has the other ways, for where
+//! that is refused). The price: until it executes the program (or ends) it runs in our memory. So it has a stack of its
 //! own, allocates nothing, calls nothing but system calls, and reads only the [`Launchpad`], which
 //! refuses to be touched again while a child is in its window: the kernel says when it has left
 //! (`CLONE_CHILD_CLEARTID` zeroes a word when a process gives up its memory, by exec or by its end).
@@ -14,14 +14,18 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::ptr::null;
-use core::sync::atomic::{AtomicU32, Ordering};
+use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use netrunner_core::message::{Pid, Step};
 use netrunner_core::spawn::{Setup, Spawn};
 
 use super::abi::*;
 use super::calls::{Errno, Fd, check};
-use super::x86_64::{clone_onto, syscall};
+use super::x86_64::syscall;
+
+mod start;
+
+use start::Start;
 
 /// All that the child needs, prepared. There is one for the life of a shepherd, so its buffers are
 /// reused; it never moves.
@@ -54,6 +58,7 @@ pub(crate) struct Launchpad {
     failure: Failure,
     /// Not zero while a child is in its window.
     in_window: AtomicU32,
+    start: Start,
 }
 
 /// A [`Setup`] that borrows nothing.
@@ -79,32 +84,26 @@ pub(crate) struct Placing {
     pub(crate) closed: Vec<i32>,
 }
 
-/// Where the child leaves word of a failed step.
-#[derive(Debug, Default)]
-pub(crate) struct Failure {
-    /// Step + 1 in the upper half, errno in the lower; zero while nothing has failed.
-    word: AtomicU32,
-    /// The candidate that failed.
-    candidate: AtomicU32,
-}
+/// Where the child leaves word of a failed step: the candidate in the upper half, then step + 1 and
+/// errno; zero while nothing has failed.
+struct Failure(&'static AtomicU64);
 
 impl Failure {
-    pub(crate) fn clear(&self) {
-        self.word.store(0, Ordering::Relaxed);
+    fn clear(&self) {
+        self.0.store(0, Ordering::Relaxed);
     }
 
     /// The failed step, its errno, and the candidate it was about.
-    pub(crate) fn get(&self) -> Option<(Step, Errno, usize)> {
-        let word = self.word.load(Ordering::Acquire);
+    fn get(&self) -> Option<(Step, Errno, usize)> {
+        let word = self.0.load(Ordering::Acquire);
         let step = Step::numbered(((word >> 16) as u8).checked_sub(1)?)?;
-        let candidate = self.candidate.load(Ordering::Relaxed) as usize;
-        Some((step, Errno(word as u16), candidate))
+        Some((step, Errno(word as u16), (word >> 32) as usize))
     }
 
     fn set(&self, step: Step, errno: Errno, candidate: usize) {
-        let number = u32::from(step.number()) + 1;
-        self.candidate.store(candidate as u32, Ordering::Relaxed);
-        self.word.store(number << 16 | u32::from(errno.0), Ordering::Release);
+        let number = u64::from(step.number()) + 1;
+        let word = (candidate as u64) << 32 | number << 16 | u64::from(errno.0);
+        self.0.store(word, Ordering::Release);
     }
 }
 
@@ -141,8 +140,9 @@ impl Launchpad {
             closed: Vec::new(),
             setup: Vec::new(),
             groups: Vec::new(),
-            failure: Failure::default(),
+            failure: Failure(start::own_word()),
             in_window: AtomicU32::new(0),
+            start: Start::new(),
         }))
     }
 
@@ -159,31 +159,7 @@ impl Launchpad {
             return Err(Errno(EBUSY));
         }
         self.load(spawn, candidates, placing);
-        self.in_window.store(1, Ordering::Release);
-        let mut pidfd = -1;
-        let flags = SIGCHLD as usize
-            | CLONE_VM
-            | CLONE_CHILD_CLEARTID
-            | match pace {
-                Pace::Wait => CLONE_VFORK | CLONE_PIDFD,
-                Pace::GoOn => 0,
-            };
-        // SAFETY: the pointer arithmetic stays within the array.
-        let top = unsafe { (&raw mut CHILD_STACK).cast::<u8>().add(STACK) };
-        let pad: *const Launchpad = self;
-        // SAFETY: the stack is the child's alone, since no other child is in its window, and its end
-        // is 16-byte aligned. The launchpad lives for ever (only `new` makes one) and is changed only
-        // here, where the word must be zero. The word is an atomic, as the kernel's write needs.
-        let result = unsafe {
-            let word = self.in_window.as_ptr();
-            clone_onto(flags, top, &raw mut pidfd, word, enter, pad.cast())
-        };
-        let result = check(result)
-            .map(|pid| (Pid(pid as u32), if pidfd < 0 { None } else { Some(Fd::own(pidfd)) }));
-        if result.is_err() {
-            self.in_window.store(0, Ordering::Release);
-        }
-        result
+        self.start(pace)
     }
 
     /// What the last child left word of: the step, its errno, and the path or directory.

@@ -4,7 +4,8 @@
 //!
 //! Whatever the program started and lost falls to this process and to nobody else, so an `ECHILD`
 //! here proves that nothing of it lives. 0: it ended well and nothing was left. Anything else is
-//! said on stderr, with what was left, which is killed in any case.
+//! said on stderr, with what was left, which is killed in any case. What the program is to do without
+//! says `netrunner_tests::lacks`.
 
 #![deny(unsafe_code)]
 
@@ -12,6 +13,7 @@ use std::ffi::OsString;
 use std::process::{Command, exit};
 use std::time::{Duration, Instant};
 
+use netrunner_tests::lacks::{self, Lacks};
 use netrunner_tests::procs;
 use netrunner_tests::sys::{self, Ended, Waited};
 
@@ -34,8 +36,9 @@ fn main() {
     }
 
     let mut body = Command::new(&program);
-    #[expect(clippy::zombie_processes, reason = "`reap_until` reaps it, with everything else")]
-    let body = body.args(args).spawn().unwrap_or_else(|error| {
+    body.args(args);
+    // `reap_until` reaps it, with everything else.
+    let body = Lacks::of(lacks::WITHOUT).start(body).unwrap_or_else(|error| {
         eprintln!("arena: cannot run {program:?}: {error}");
         exit(FAILED);
     });

@@ -1,0 +1,163 @@
+//! The ways to make the child's process. Where a kernel or a sandbox refuses one, the next is tried,
+//! and taken from then on.
+//!
+//! On shared memory a child costs next to nothing, leaves word of a failure in place, and is waited
+//! for by the kernel. A forked one has a copy of everything, so its word goes through a page that
+//! both share, and that it has executed its program is told by the end of a pipe that closes then.
+
+use alloc::boxed::Box;
+use alloc::vec::Vec;
+use core::sync::atomic::{AtomicU64, Ordering};
+
+use netrunner_core::message::Pid;
+
+use super::super::abi::*;
+use super::super::calls::{self, Errno, Fd, check};
+use super::super::x86_64::{clone_onto, syscall};
+use super::{CHILD_STACK, Launchpad, Pace, STACK, enter};
+
+/// Whose memory the child runs in until it executes its program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Memory {
+    Shared,
+    Copied,
+}
+
+/// One way. Whether `CLONE_PIDFD` is asked for is a part of it: Linux before 5.2 and other makers'
+/// kernels do not know it.
+#[derive(Clone, Copy, Debug)]
+struct Way {
+    memory: Memory,
+    pidfd: bool,
+}
+
+const WAYS: [Way; 4] = [
+    Way { memory: Memory::Shared, pidfd: true },
+    Way { memory: Memory::Shared, pidfd: false },
+    Way { memory: Memory::Copied, pidfd: true },
+    Way { memory: Memory::Copied, pidfd: false },
+];
+
+/// Which way to begin with, and what it needs beside the launchpad.
+pub(super) struct Start {
+    way: usize,
+    /// Where a forked child leaves word.
+    shared: Option<&'static AtomicU64>,
+}
+
+impl Start {
+    pub(super) fn new() -> Start {
+        Start { way: 0, shared: None }
+    }
+}
+
+/// A word of this process alone.
+pub(super) fn own_word() -> &'static AtomicU64 {
+    Box::leak(Box::new(AtomicU64::new(0)))
+}
+
+impl Launchpad {
+    /// Makes the process; the launchpad is loaded.
+    pub(super) fn start(&mut self, pace: Pace) -> Result<(Pid, Option<Fd>), Errno> {
+        let first = self.start.way;
+        loop {
+            let Way { memory, pidfd } = WAYS[self.start.way];
+            let pidfd = if pidfd && pace == Pace::Wait { CLONE_PIDFD } else { 0 };
+            let started = match memory {
+                Memory::Shared => self.clone_on_shared_memory(pidfd, pace),
+                Memory::Copied => self.fork(pidfd, pace),
+            };
+            match started {
+                // Unknown to the kernel, or denied by a filter.
+                Err(Errno(EINVAL | ENOSYS | EPERM)) if self.start.way + 1 < WAYS.len() => {
+                    self.start.way += 1;
+                }
+                Err(errno) => {
+                    self.start.way = first;
+                    return Err(errno);
+                }
+                Ok(started) => return Ok(started),
+            }
+        }
+    }
+
+    fn clone_on_shared_memory(
+        &mut self,
+        pidfd_flag: usize,
+        pace: Pace,
+    ) -> Result<(Pid, Option<Fd>), Errno> {
+        self.in_window.store(1, Ordering::Release);
+        let mut pidfd = -1;
+        let wait = match pace {
+            Pace::Wait => CLONE_VFORK,
+            Pace::GoOn => 0,
+        };
+        let flags = SIGCHLD as usize | CLONE_VM | CLONE_CHILD_CLEARTID | wait | pidfd_flag;
+        // SAFETY: the pointer arithmetic stays within the array.
+        let top = unsafe { (&raw mut CHILD_STACK).cast::<u8>().add(STACK) };
+        let pad: *const Launchpad = self;
+        // SAFETY: the stack is the child's alone, since no other child is in its window, and its end
+        // is 16-byte aligned. The launchpad lives for ever (only `new` makes one) and is changed only
+        // by `launch`, where the word must be zero. The word is an atomic, as the kernel's write
+        // needs.
+        let result = unsafe {
+            let word = self.in_window.as_ptr();
+            clone_onto(flags, top, &raw mut pidfd, word, enter, pad.cast())
+        };
+        let result = started(check(result), pidfd);
+        if result.is_err() {
+            self.in_window.store(0, Ordering::Release);
+        }
+        result
+    }
+
+    fn fork(&mut self, pidfd_flag: usize, pace: Pace) -> Result<(Pid, Option<Fd>), Errno> {
+        let shared = match self.start.shared {
+            Some(shared) => shared,
+            None => *self.start.shared.insert(&calls::shared_words(1)?[0]),
+        };
+        self.failure.0 = shared;
+        self.failure.clear();
+        let executed = match pace {
+            Pace::Wait => Some(self.pipe_outside_the_targets()?),
+            Pace::GoOn => None,
+        };
+        let mut pidfd = -1;
+        let flags = SIGCHLD as usize | pidfd_flag;
+        // SAFETY: without CLONE_VM this is a fork of a process with one thread: the copy goes on in
+        // memory and on a stack of its own. The pidfd's place is writable.
+        let forked =
+            check(unsafe { syscall(NR_CLONE, [flags, 0, &raw mut pidfd as usize, 0, 0, 0]) });
+        if forked == Ok(0) {
+            enter(core::ptr::from_ref(self).cast());
+        }
+        let started = started(forked, pidfd)?;
+        if let Some((read, write)) = executed {
+            drop(write);
+            // It ends when the child has executed its program, or has ended itself. All signals are
+            // blocked, so nothing else brings this back.
+            let _ = read.read(&mut [0]);
+        }
+        Ok(started)
+    }
+
+    /// A pipe whose writing end is at a number where the child puts nothing else.
+    fn pipe_outside_the_targets(&self) -> Result<(Fd, Fd), Errno> {
+        let (read, mut write) = calls::pipe()?;
+        let mut occupied = Vec::new();
+        while self.is_target(write.number()) {
+            let next = write.duplicate(write.number() + 1)?;
+            occupied.push(core::mem::replace(&mut write, next));
+        }
+        Ok((read, write))
+    }
+
+    fn is_target(&self, number: i32) -> bool {
+        self.closed.contains(&number) || self.moves.iter().any(|&(_, to)| to == number)
+    }
+}
+
+fn started(result: Result<usize, Errno>, pidfd: i32) -> Result<(Pid, Option<Fd>), Errno> {
+    let pid = Pid(result? as u32);
+    Ok((pid, if pidfd < 0 { None } else { Some(Fd::own(pidfd)) }))
+}
