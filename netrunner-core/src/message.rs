@@ -22,13 +22,16 @@ pub struct Pid(pub u32);
 /// From the client to its guardian.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
-    /// Become the guardian of the client whose pidfd comes with this.
+    /// Become the guardian of the client whose pidfd comes with this; on a kernel without pidfds one
+    /// end of a socket, the other end of which the client keeps for as long as it needs a guardian.
     Guard,
     /// Fork a shepherd that serves the lane whose far end comes with this.
     Bear(Session),
     /// The client lets go of the lane on purpose and lives on: its running commands are no reason
     /// to act.
     Retire,
+    /// `SIGKILL` this shepherd, which does not react, and of which the client has no pidfd.
+    Kill(Pid),
 }
 
 /// The session that a new shepherd lives in.
@@ -75,10 +78,10 @@ pub enum Reason {
 /// From a shepherd to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The first words on each lane, with the shepherd's pidfd. The version of the protocol is in
-    /// the header.
+    /// The first words on each lane, with the shepherd's pidfd if the kernel has such. The version of
+    /// the protocol is in the header.
     Hello(Pid),
-    /// The program was executed; the child's pidfd comes with this.
+    /// The program was executed; the child's pidfd comes with this, if the kernel has such.
     Spawned(CommandId, Pid),
     /// The program could not be executed, and nothing is left of the attempt.
     SpawnFailed(SpawnFailed),
@@ -107,6 +110,7 @@ mod kind {
     pub(super) const GUARD: u8 = 32;
     pub(super) const BEAR: u8 = 33;
     pub(super) const RETIRE: u8 = 34;
+    pub(super) const KILL_SHEPHERD: u8 = 35;
     pub(super) const HELLO: u8 = 64;
     pub(super) const SPAWNED: u8 = 65;
     pub(super) const SPAWN_FAILED: u8 = 66;
@@ -124,7 +128,7 @@ impl Order {
     pub fn descriptors(&self) -> usize {
         match self {
             Order::Guard | Order::Bear(_) => 1,
-            Order::Retire => 0,
+            Order::Retire | Order::Kill(_) => 0,
         }
     }
 
@@ -139,6 +143,7 @@ impl Order {
                 });
             }),
             Order::Retire => wire::frame(out, kind::RETIRE, 0, |_| ()),
+            Order::Kill(pid) => wire::frame(out, kind::KILL_SHEPHERD, 0, |out| out.u32(pid.0)),
         }
     }
 
@@ -152,6 +157,7 @@ impl Order {
                 _ => Err(WireError::Malformed),
             },
             kind::RETIRE => Ok(Order::Retire),
+            kind::KILL_SHEPHERD => Ok(Order::Kill(Pid::decode(from)?)),
             other => Err(WireError::UnknownKind(other)),
         })?;
         expect(&frame, order.descriptors())?;
@@ -214,7 +220,7 @@ impl<'a> Request<'a> {
 }
 
 impl Event {
-    /// How many descriptors travel with it.
+    /// How many descriptors may travel with it: a pidfd, where the kernel has such.
     pub fn descriptors(&self) -> usize {
         match self {
             Event::Hello(_) | Event::Spawned(..) => 1,
@@ -222,21 +228,32 @@ impl Event {
         }
     }
 
-    /// Appends its frame to `out`.
+    /// Appends its frame to `out`, with as many descriptors to come as may travel with it.
     pub fn encode(&self, out: &mut Vec<u8>) {
+        self.encode_with(self.descriptors(), out);
+    }
+
+    /// Appends its frame to `out`, with no descriptor to come.
+    pub fn encode_bare(&self, out: &mut Vec<u8>) {
+        self.encode_with(0, out);
+    }
+
+    fn encode_with(&self, descriptors: usize, out: &mut Vec<u8>) {
         match self {
-            Event::Hello(pid) => wire::frame(out, kind::HELLO, 1, |out| out.u32(pid.0)),
-            Event::Spawned(id, pid) => wire::frame(out, kind::SPAWNED, 1, |out| {
+            Event::Hello(pid) => wire::frame(out, kind::HELLO, descriptors, |out| out.u32(pid.0)),
+            Event::Spawned(id, pid) => wire::frame(out, kind::SPAWNED, descriptors, |out| {
                 out.u32(id.0);
                 out.u32(pid.0);
             }),
             Event::SpawnFailed(failed) => {
-                wire::frame(out, kind::SPAWN_FAILED, 0, |out| failed.encode(out));
+                wire::frame(out, kind::SPAWN_FAILED, descriptors, |out| failed.encode(out));
             }
             Event::Exited(exited) => {
-                wire::frame(out, kind::EXITED, 0, |out| exited.encode(out));
+                wire::frame(out, kind::EXITED, descriptors, |out| exited.encode(out));
             }
-            Event::Detached(id) => wire::frame(out, kind::DETACHED, 0, |out| out.u32(id.0)),
+            Event::Detached(id) => {
+                wire::frame(out, kind::DETACHED, descriptors, |out| out.u32(id.0));
+            }
         }
     }
 
@@ -250,7 +267,9 @@ impl Event {
             kind::DETACHED => Ok(Event::Detached(CommandId(from.u32()?))),
             other => Err(WireError::UnknownKind(other)),
         })?;
-        expect(&frame, event.descriptors())?;
+        if usize::from(frame.descriptors) > event.descriptors() {
+            return Err(WireError::Descriptors);
+        }
         Ok(event)
     }
 }

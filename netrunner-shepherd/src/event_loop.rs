@@ -26,7 +26,8 @@ use crate::{child, standing, sweep};
 /// What a shepherd is born with.
 pub(crate) struct Birth {
     pub(crate) lane: Fd,
-    /// The client's pidfd: a raw fork of the client can hold the lane open, and this still tells.
+    /// The client's pidfd, or what stands in for it: a raw fork of the client can hold the lane open,
+    /// and a pidfd still tells.
     pub(crate) client: Fd,
     /// Where `SIGCHLD` is read.
     pub(crate) signals: Fd,
@@ -57,6 +58,8 @@ struct Live {
     started: Time,
     usage: Usage,
     leftovers: Vec<Process>,
+    /// Signals that some descendants could not be sent so far.
+    asked: Vec<sweep::Asked>,
 }
 
 /// The child itself, the leader of its group.
@@ -79,9 +82,9 @@ pub(crate) fn run(birth: Birth) -> ! {
             Session::Own => calls::set_session(),
             Session::Client => Ok(()),
         })
-        .and_then(|()| calls::open_pidfd(pid));
+        .and_then(|()| calls::open_pidfd_if_any(pid));
     match prepared {
-        Ok(pidfd) => lane.send(&Event::Hello(pid), Some(pidfd)),
+        Ok(pidfd) => lane.send(&Event::Hello(pid), pidfd),
         Err(errno) => {
             lane.send(&crate::no_shepherd(errno), None);
             calls::exit(0);
@@ -139,6 +142,7 @@ impl Shepherd {
             let mut taken = [0; 128];
             let _ = self.signals.read(&mut taken);
             self.see_children();
+            self.ask_on();
         }
         if self.machine.deadline().is_some() {
             self.machine.handle_timeout(calls::now());
@@ -223,6 +227,7 @@ impl Shepherd {
             started: now,
             usage: Usage::default(),
             leftovers: Vec::new(),
+            asked: Vec::new(),
         });
         // A child that could not execute its program ends, and the end is reported as that.
         let executed = notify == Notify::Start && self.pad.failure().is_none();
@@ -252,7 +257,12 @@ impl Shepherd {
                 Action::SignalGroup(signal) => self.signal_group(i32::from(signal)),
                 Action::SignalTree(signal) => {
                     let signal = i32::from(signal);
-                    sweep::signal_once(self.group(), signal, || self.signal_group(signal));
+                    let group = self.group();
+                    let asked = sweep::signal_once(group, signal, || self.signal_group(signal));
+                    if let Some(live) = &mut self.live {
+                        live.asked.push(asked);
+                    }
+                    self.ask_on();
                 }
                 Action::Sweep => {
                     self.signal_group(SIGKILL);
@@ -279,6 +289,13 @@ impl Shepherd {
             Leader::Alive | Leader::Zombie => Some(live.pid),
             Leader::Reaped(_) => None,
         })
+    }
+
+    /// Asks descendants that could not be reached when the others were, and have come up now.
+    fn ask_on(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.asked.retain_mut(sweep::Asked::go_on);
+        }
     }
 
     fn signal_group(&self, signal: i32) {

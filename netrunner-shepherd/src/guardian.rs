@@ -181,6 +181,12 @@ impl Watch {
                     }
                 }
                 Ok(Order::Retire) => self.machine.handle_retire(),
+                Ok(Order::Kill(pid)) => {
+                    // Our child as long as it is listed: the number is its own.
+                    if self.shepherds.contains_key(&pid) {
+                        let _ = calls::kill(pid, SIGKILL);
+                    }
+                }
                 // One guardian has one client.
                 Ok(Order::Guard) | Err(_) => return self.close_lane(),
             }

@@ -76,10 +76,14 @@ impl Lane {
         Ok(Some((frame, self.descriptors.drain(..count).collect())))
     }
 
-    /// Sends an event, now or when there is room.
+    /// Sends an event, now or when there is room. One that comes with a pidfd goes without where the
+    /// kernel has none.
     pub(crate) fn send(&mut self, event: &Event, descriptor: Option<Fd>) {
         let mut bytes = Vec::new();
-        event.encode(&mut bytes);
+        match descriptor {
+            Some(_) => event.encode(&mut bytes),
+            None => event.encode_bare(&mut bytes),
+        }
         self.outbox.push_back(Outgoing { bytes, sent: 0, descriptor });
         self.flush();
     }

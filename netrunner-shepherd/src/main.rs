@@ -1,7 +1,7 @@
 //! The program that runs beside a client's commands: guardian and shepherds, one tiny static binary.
 //!
 //! The client starts it with a lane as descriptor 0. This first process is the starter: it takes the
-//! client's pidfd from the lane, forks the guardian, and ends at once with the error number of a
+//! client's pidfd, or what stands in for it, from the lane, forks the guardian, and ends at once with the error number of a
 //! step that failed, or 0. The guardian forks the shepherds; nothing is executed again.
 //!
 //! `build.rs` compiles this file with `rustc` itself, so it uses nothing but `netrunner-core`.
@@ -78,13 +78,13 @@ fn begin() -> Result<(), Errno> {
     Ok(())
 }
 
-/// Waits for the client's pidfd.
+/// Waits for what tells of the client's end.
 fn take_charge(lane: &mut Lane) -> Result<Fd, Errno> {
     loop {
         if let Some((frame, mut descriptors)) = lane.next_frame().map_err(|_| Errno(EPROTO))? {
             return match Order::decode(frame) {
                 Ok(Order::Guard) => descriptors.pop().ok_or(Errno(EMFILE)),
-                Ok(Order::Bear(_) | Order::Retire) | Err(_) => Err(Errno(EPROTO)),
+                Ok(Order::Bear(_) | Order::Retire | Order::Kill(_)) | Err(_) => Err(Errno(EPROTO)),
             };
         }
         let mut fds = [Pollfd { fd: lane.number(), events: POLLIN, revents: 0 }];

@@ -10,6 +10,10 @@
 //!    found there on the next pass) or the number is somebody else's: it is left alone;
 //! 4. `parent` must still not be reaped, so that step 3 spoke of it and not of a successor;
 //! 5. the signal goes through the pidfd.
+//!
+//! Without pidfds only direct children get signals. That is enough to end a tree: as each level ends,
+//! the next comes up. What has left the group and still has an ancestor below us is asked to end only
+//! when it has come up ([`Asked`]).
 
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
@@ -19,30 +23,44 @@ use netrunner_core::message::{MAX_NAMED, Pid, Process};
 use crate::procfs::{self, Kinship};
 use crate::sys::Fd;
 use crate::sys::abi::SIGKILL;
-use crate::sys::calls::{group_of, kill, open_pidfd, signal_pidfd};
+use crate::sys::calls::{group_of, kill, open_pidfd_if_any, signal_pidfd};
 
 /// Deeper than this a pass does not look; each pass brings orphans up to the top.
 const DEPTH: usize = 64;
 
-/// A descendant, held so that its number can't turn into another's.
+/// A descendant.
 struct Held {
     pid: Pid,
-    /// None for a direct child, whose number only we free.
-    pidfd: Option<Fd>,
+    by: Hold,
+}
+
+/// What keeps its number from turning into another's.
+enum Hold {
+    /// It is a direct child, whose number only we free.
+    Child,
+    Pidfd(Fd),
+    /// Nothing: there are no pidfds. It can be named, and no more.
+    Nothing,
 }
 
 impl Held {
-    fn signal(&self, signal: i32) {
+    /// False if it can't be signalled without the risk of hitting another.
+    fn signal(&self, signal: i32) -> bool {
         // It may have ended by now, or be a set-uid program that is not ours to signal; what lives
         // after all passes is reported.
-        let _ = match &self.pidfd {
-            None => kill(self.pid, signal),
-            Some(pidfd) => signal_pidfd(pidfd, signal),
+        let _ = match &self.by {
+            Hold::Child => kill(self.pid, signal),
+            Hold::Pidfd(pidfd) => signal_pidfd(pidfd, signal),
+            Hold::Nothing => return false,
         };
+        true
     }
 
     fn is_not_reaped(&self) -> bool {
-        self.pidfd.as_ref().is_none_or(|pidfd| signal_pidfd(pidfd, 0).is_ok())
+        match &self.by {
+            Hold::Child | Hold::Nothing => true,
+            Hold::Pidfd(pidfd) => signal_pidfd(pidfd, 0).is_ok(),
+        }
     }
 }
 
@@ -52,7 +70,7 @@ fn walk(is_other: &dyn Fn(Pid) -> bool, visit: &mut dyn FnMut(&Held)) {
     let (kinship, children) = Kinship::of_own_children();
     for pid in children {
         if !is_other(pid) {
-            let child = Held { pid, pidfd: None };
+            let child = Held { pid, by: Hold::Child };
             visit(&child);
             descend(&kinship, &child, DEPTH, visit);
         }
@@ -64,14 +82,18 @@ fn descend(kinship: &Kinship, parent: &Held, depth: usize, visit: &mut dyn FnMut
         return;
     }
     for pid in kinship.children(parent.pid) {
-        let Ok(pidfd) = open_pidfd(pid) else { continue };
+        let by = match open_pidfd_if_any(pid) {
+            Ok(Some(pidfd)) => Hold::Pidfd(pidfd),
+            Ok(None) => Hold::Nothing,
+            Err(_) => continue,
+        };
         if procfs::stat(pid).is_none_or(|stat| stat.parent != parent.pid.0) {
             continue;
         }
         if !parent.is_not_reaped() {
             return;
         }
-        let child = Held { pid, pidfd: Some(pidfd) };
+        let child = Held { pid, by };
         visit(&child);
         descend(kinship, &child, depth - 1, visit);
     }
@@ -80,37 +102,67 @@ fn descend(kinship: &Kinship, parent: &Held, depth: usize, visit: &mut dyn FnMut
 /// How often the tree is walked for a signal that is sent once; each pass finds what moved in the last.
 const PASSES: usize = 16;
 
+/// A signal for every descendant, each once, and who has had it.
+pub(crate) struct Asked {
+    signal: i32,
+    /// These have had it as a group.
+    group: Option<Pid>,
+    had: BTreeSet<Pid>,
+    /// There was one that could not be reached from here. A later walk that finds none proves
+    /// nothing, since it can miss one that is coming up.
+    missed: bool,
+}
+
+impl Asked {
+    /// Asks those who have come up meanwhile. False if there was never anybody to wait for.
+    pub(crate) fn go_on(&mut self) -> bool {
+        if self.missed {
+            self.ask();
+        }
+        self.missed
+    }
+}
+
 /// Sends a signal to every descendant outside `group`, then to the group by `to_group`, once each.
 ///
 /// What is asked to end begins to end while the tree is walked, and its children move up to us: a
 /// walk can miss them in both places. So those outside go first, while their ancestors in the group
 /// are still undisturbed, and the walk is repeated, after the group as well, until it finds none that
 /// has not had the signal.
-pub(crate) fn signal_once(group: Option<Pid>, signal: i32, to_group: impl FnOnce()) {
-    let mut had = BTreeSet::new();
-    signal_outside(group, signal, &mut had);
+pub(crate) fn signal_once(group: Option<Pid>, signal: i32, to_group: impl FnOnce()) -> Asked {
+    let mut asked = Asked { signal, group, had: BTreeSet::new(), missed: false };
+    asked.ask();
     to_group();
-    signal_outside(group, signal, &mut had);
+    asked.ask();
+    asked
 }
 
-fn signal_outside(group: Option<Pid>, signal: i32, had: &mut BTreeSet<Pid>) {
-    for _ in 0..PASSES {
-        let before = had.len();
-        walk(&|_| false, &mut |descendant| {
-            let outside = group.is_none() || group_of(descendant.pid) != group;
-            if outside && had.insert(descendant.pid) {
-                descendant.signal(signal);
+impl Asked {
+    fn ask(&mut self) {
+        for _ in 0..PASSES {
+            let before = self.had.len();
+            walk(&|_| false, &mut |descendant| {
+                let outside = self.group.is_none() || group_of(descendant.pid) != self.group;
+                if outside && !self.had.contains(&descendant.pid) {
+                    if descendant.signal(self.signal) {
+                        self.had.insert(descendant.pid);
+                    } else {
+                        self.missed = true;
+                    }
+                }
+            });
+            if self.had.len() == before {
+                return;
             }
-        });
-        if had.len() == before {
-            return;
         }
     }
 }
 
 /// Kills every descendant, but not the children that `is_other` names and what is below them.
 pub(crate) fn kill_all(is_other: &dyn Fn(Pid) -> bool) {
-    walk(is_other, &mut |descendant| descendant.signal(SIGKILL));
+    walk(is_other, &mut |descendant| {
+        descendant.signal(SIGKILL);
+    });
 }
 
 /// The living descendants by number and name, without `leader`.

@@ -141,6 +141,7 @@ impl Attempt {
         let session = self.prepared.session();
         loop {
             let guardian = match self.runtime.pool().take(session, &self.rights) {
+                Taken::Ready(shepherd) if shepherd.has_ended() => continue,
                 Taken::Ready(shepherd) => return Ok(shepherd),
                 Taken::Ask(guardian) => guardian,
                 Taken::Nobody => self.start_guardian()?,

@@ -8,16 +8,21 @@ use std::sync::{Arc, OnceLock};
 
 use netrunner_core::message::{Order, Session};
 use rustix::fs::{AtFlags, CWD};
-use rustix::process::{Pid, PidfdFlags, WaitId, WaitIdOptions};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::error::{Error, Result};
 use crate::lane;
+use crate::pidfd;
 use crate::rights::Rights;
 
 /// A guardian, from before its process exists.
 #[derive(Debug)]
 pub(crate) struct Guardian {
     lane: Arc<OwnedFd>,
+    /// Where there are no pidfds: the guardian and its shepherds hold the other end of this socket,
+    /// and see when it closes. Unlike the lane it says nothing before the client ends, also after
+    /// the guardian was let go of, as long as one of its commands runs.
+    _lifeline: Option<OwnedFd>,
     rights: Rights,
     /// The directory that it, and every shepherd of its, is in; unknown until it has started.
     home: OnceLock<Directory>,
@@ -45,12 +50,19 @@ impl Guardian {
     /// the socket. So other threads need not wait for the start, and no lock is held across it.
     pub(crate) fn prepare(rights: Rights) -> io::Result<(Guardian, OwnedFd)> {
         let (ours, theirs) = lane::pair()?;
-        let client = rustix::process::pidfd_open(rustix::process::getpid(), PidfdFlags::empty())?;
+        let (lifeline, client) = match pidfd::open(rustix::process::getpid())? {
+            Some(pidfd) => (None, pidfd),
+            None => {
+                let (ours, theirs) = lane::pair()?;
+                (Some(ours), theirs)
+            }
+        };
         let mut bytes = Vec::new();
         Order::Guard.encode(&mut bytes);
         lane::send(&ours, &bytes, &[client.as_fd()])?;
         let guardian = Guardian {
             lane: Arc::new(ours),
+            _lifeline: lifeline,
             rights,
             home: OnceLock::new(),
             group: OnceLock::new(),
@@ -81,6 +93,13 @@ impl Guardian {
         Order::Bear(session).encode(&mut bytes);
         lane::send(&self.lane, &bytes, &[theirs.as_fd()])?;
         Ok(ours)
+    }
+
+    /// Asks it to kill a shepherd. False if it can't be asked.
+    pub(crate) fn kill(&self, shepherd: netrunner_core::message::Pid) -> bool {
+        let mut bytes = Vec::new();
+        Order::Kill(shepherd).encode(&mut bytes);
+        lane::send_at_once(&self.lane, &bytes).is_ok()
     }
 
     /// The current directory, if its shepherds are not in it.
@@ -129,11 +148,34 @@ impl Guardian {
     /// False while it has closed its lane but has not ended: a dying process does these one after the
     /// other.
     pub(crate) fn reap(&self) -> bool {
-        let adopts = rustix::process::getpid().is_init()
-            || rustix::process::child_subreaper().is_ok_and(|yes| yes.is_some());
-        let Some(group) = self.group.get().filter(|_| adopts) else { return true };
+        let Some(group) = self.group.get().filter(|_| adopts()) else { return true };
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         // ECHILD: it was not ours.
         !matches!(rustix::process::waitid(WaitId::Pgid(Some(*group)), options), Ok(None))
     }
+}
+
+/// Whether orphans may become children of this client: it is PID 1 or a subreaper.
+pub(crate) fn adopts() -> bool {
+    rustix::process::getpid().is_init()
+        || rustix::process::child_subreaper().is_ok_and(|yes| yes.is_some())
+}
+
+/// Reaps a shepherd that a guardian has left to this client, where there is no pidfd of it. False if
+/// it is not known to be reaped: it may be the guardian's, and become ours when that has ended.
+///
+/// Without a pidfd the number might be another child's by now, so its name is asked for: no other
+/// child of the client calls itself that.
+pub(crate) fn reap_shepherd(pid: Pid) -> bool {
+    let Ok(stat) = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())) else {
+        return true;
+    };
+    let stat = String::from_utf8_lossy(&stat);
+    let Some((_, rest)) = stat.split_once("(nr-shepherd) ") else { return true };
+    let parent = rest.split(' ').nth(1).and_then(|number| number.parse::<i32>().ok());
+    if parent != Some(rustix::process::getpid().as_raw_nonzero().get()) {
+        return false;
+    }
+    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
+    !matches!(rustix::process::waitid(WaitId::Pid(pid), options), Ok(None))
 }

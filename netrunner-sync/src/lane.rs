@@ -205,8 +205,9 @@ impl Ear {
     /// The next event that has arrived as a whole, what it means, and its descriptor.
     pub(crate) fn next(&mut self) -> Result<Option<(Heard, Option<OwnedFd>)>, Nonsense> {
         let Some(frame) = self.inbox.next_frame()? else { return Ok(None) };
+        let announced = frame.descriptors;
         let event = Event::decode(frame)?;
-        let descriptor = match event.descriptors() {
+        let descriptor = match announced {
             0 => None,
             _ => self.descriptors.pop_front(),
         };

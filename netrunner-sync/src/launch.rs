@@ -10,16 +10,17 @@ use std::io::{self, Write};
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
-use std::time::Instant;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, PidfdFlags, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
 use crate::error::{Error, Result};
 use crate::lane::{PATIENCE, above_stdio};
+use crate::pidfd;
 use crate::time::until;
 
 /// The variable that names another program, for trying one out.
@@ -161,9 +162,10 @@ fn run(program: &Path, lane: OwnedFd) -> Result<Option<Pid>, Failure> {
     let Some(pid) = i32::try_from(starter.id()).ok().and_then(Pid::from_raw) else {
         return Ok(None);
     };
-    let pidfd = rustix::process::pidfd_open(pid, PidfdFlags::empty());
-    match pidfd.map_err(io::Error::from).and_then(above_stdio) {
-        Ok(pidfd) => reap(&pidfd).map_err(Failure::Program)?,
+    let pidfd = pidfd::open(pid).and_then(|pidfd| pidfd.map(above_stdio).transpose());
+    match pidfd {
+        Ok(Some(pidfd)) => reap(&pidfd).map_err(Failure::Program)?,
+        Ok(None) => reap_by_number(&mut starter).map_err(Failure::Program)?,
         // A client that waits for all its children has been quicker, or ignores SIGCHLD.
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
         Err(cause) => {
@@ -174,6 +176,33 @@ fn run(program: &Path, lane: OwnedFd) -> Result<Option<Pid>, Failure> {
         }
     }
     Ok(Some(pid))
+}
+
+/// The longest pause before the starter is looked at again where there are no pidfds. It takes less
+/// than a millisecond.
+const PAUSE_MAX: Duration = Duration::from_millis(10);
+
+/// Waits for the starter without a pidfd. As with std's own `wait`, a client that reaps children of
+/// others in between is the only risk to the number.
+fn reap_by_number(starter: &mut Child) -> io::Result<()> {
+    let deadline = Instant::now() + PATIENCE;
+    let mut pause = Duration::from_micros(100);
+    loop {
+        match starter.try_wait() {
+            Ok(Some(status)) => return judge(status),
+            Ok(None) if Instant::now() >= deadline => {
+                // As in `reap`.
+                let _ = starter.kill();
+                let _ = starter.wait();
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            Ok(None) => std::thread::sleep(pause),
+            // Somebody else reaped it.
+            Err(error) if error.raw_os_error() == Some(libc::ECHILD) => return Ok(()),
+            Err(error) => return Err(error),
+        }
+        pause = (pause * 2).min(PAUSE_MAX);
+    }
 }
 
 /// Waits for the starter, which says by its exit code what failed.
@@ -194,19 +223,21 @@ fn reap(starter: &OwnedFd) -> io::Result<()> {
             Err(errno) => return Err(errno.into()),
         }
     }
-    match wait(starter)? {
-        // Somebody else reaped it.
-        None => Ok(()),
-        Some(status) if status.success() => Ok(()),
-        Some(status) => Err(match status.code() {
-            Some(libc::EPROTO) => {
-                let version = netrunner_core::wire::VERSION;
-                let text = format!("it does not speak version {version} of the protocol");
-                io::Error::new(io::ErrorKind::Unsupported, text)
-            }
-            Some(errno) => io::Error::from_raw_os_error(errno),
-            None => io::Error::other(status.to_string()),
-        }),
+    // If not, somebody else reaped it.
+    wait(starter)?.map_or(Ok(()), judge)
+}
+
+/// What the starter's end says.
+fn judge(status: ExitStatus) -> io::Result<()> {
+    match status.code() {
+        Some(0) => Ok(()),
+        Some(libc::EPROTO) => {
+            let version = netrunner_core::wire::VERSION;
+            let text = format!("it does not speak version {version} of the protocol");
+            Err(io::Error::new(io::ErrorKind::Unsupported, text))
+        }
+        Some(errno) => Err(io::Error::from_raw_os_error(errno)),
+        None => Err(io::Error::other(status.to_string())),
     }
 }
 

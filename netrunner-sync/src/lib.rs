@@ -94,6 +94,7 @@ mod input;
 mod lane;
 mod launch;
 mod outcome;
+mod pidfd;
 mod poll;
 mod pool;
 mod report;

@@ -1,23 +1,44 @@
-//! One shepherd as the client knows it: its lane, its pidfd, and the command that it serves.
+//! One shepherd as the client knows it: its lane, its process, and the command that it serves.
 
 use std::io;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
-use netrunner_core::message::{Request, Session};
+use netrunner_core::message::{Pid, Request, Session};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::Signal;
 
-use crate::guardian::Guardian;
+use crate::guardian::{self, Guardian};
 use crate::lane::{self, Ear, PATIENCE};
 use crate::running::Running;
+use crate::runtime::Runtime;
+use crate::watcher::Word;
+
+/// Where the client has no pidfd to see its end by: it ends soon after its lane.
+impl Drop for Shepherd {
+    fn drop(&mut self) {
+        let Some(Process::Number(pid)) = self.process.get() else { return };
+        if guardian::adopts() {
+            if let Some(pid) = i32::try_from(pid.0).ok().and_then(rustix::process::Pid::from_raw) {
+                Runtime::current().tell(Word::Ending(pid));
+            }
+        }
+    }
+}
+
+/// What its process is known by.
+enum Process {
+    Pidfd(Arc<OwnedFd>),
+    /// The kernel has no pidfds, or the client had no room for one.
+    Number(Pid),
+}
 
 pub(crate) struct Shepherd {
     socket: Arc<OwnedFd>,
     /// Locked by the one thread that reads for the command of the moment.
     ear: Mutex<Ear>,
-    /// Its pidfd; not there before it has said hello, nor in a client that was out of descriptors.
-    process: OnceLock<Arc<OwnedFd>>,
+    /// Not there before it has said hello.
+    process: OnceLock<Process>,
     serving: Mutex<Weak<Running>>,
     guardian: Arc<Guardian>,
     session: Session,
@@ -59,14 +80,24 @@ impl Shepherd {
         self.session
     }
 
-    pub(crate) fn process(&self) -> Option<&Arc<OwnedFd>> {
-        self.process.get()
+    pub(crate) fn pidfd(&self) -> Option<&Arc<OwnedFd>> {
+        match self.process.get()? {
+            Process::Pidfd(pidfd) => Some(pidfd),
+            Process::Number(_) => None,
+        }
     }
 
     /// It has said hello.
-    pub(crate) fn introduce(&self, process: OwnedFd) {
+    pub(crate) fn introduce(&self, pid: Pid, pidfd: Option<OwnedFd>) {
+        let process = pidfd.map_or(Process::Number(pid), |pidfd| Process::Pidfd(Arc::new(pidfd)));
         // The conversation allows one hello.
-        let _ = self.process.set(Arc::new(process));
+        let _ = self.process.set(process);
+    }
+
+    /// Whether it is known to have ended. The watcher takes those out of the pool whose pidfd it
+    /// has; of the others the lane has to be asked.
+    pub(crate) fn has_ended(&self) -> bool {
+        matches!(self.process.get(), Some(Process::Number(_))) && lane::is_hung_up(&self.socket)
     }
 
     /// Says which command it serves now.
@@ -87,9 +118,14 @@ impl Shepherd {
 
     /// Kills it: its tree falls to the guardian, and its lane ends. False where that can't be done.
     pub(crate) fn kill(&self) -> bool {
-        let Some(process) = self.process.get() else { return false };
-        // ESRCH: it has ended.
-        let _ = rustix::process::pidfd_send_signal(process, Signal::KILL);
-        true
+        match self.process.get() {
+            None => false,
+            Some(Process::Pidfd(pidfd)) => {
+                // ESRCH: it has ended.
+                let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+                true
+            }
+            Some(Process::Number(pid)) => self.guardian.kill(*pid),
+        }
     }
 }

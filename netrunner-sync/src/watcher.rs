@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, Sender};
 use netrunner_core::client::Patience;
 use netrunner_core::message::{CommandId, Reason, Request};
+use rustix::process::Pid;
 
 use crate::feed::{Fed, Feed};
 use crate::guardian::Guardian;
@@ -38,6 +39,8 @@ pub(crate) enum Word {
     Feed(Feed),
     /// There are idle shepherds.
     Idle,
+    /// This shepherd, of which there is no pidfd, is about to end, and may be the client's to reap.
+    Ending(Pid),
 }
 
 /// The thread, from outside.
@@ -80,7 +83,7 @@ const STACK: usize = 256 << 10;
 /// The pause after a poll that failed, which it does only where the kernel is out of memory.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
-/// The pause before the second look at a guardian that is ending; it doubles.
+/// The pause before the second look at a process that is ending; it doubles.
 const FIRST_PAUSE: Duration = Duration::from_millis(1);
 
 struct State {
@@ -91,8 +94,23 @@ struct State {
     dropped: HashMap<CommandId, Dropped>,
     overdue: Vec<(Instant, CommandId, Weak<Shepherd>)>,
     trim_at: Option<Instant>,
-    /// Guardians that are ending, when to look next, and how long to pause after that.
-    dying: Vec<(Instant, Duration, Arc<Guardian>)>,
+    /// What is ending, when to look next, and how long to pause after that.
+    dying: Vec<(Instant, Duration, Dying)>,
+}
+
+/// A process that is ending, and may be the client's to reap.
+enum Dying {
+    Guardian(Arc<Guardian>),
+    Shepherd(Pid),
+}
+
+impl Dying {
+    fn reap(&self) -> bool {
+        match self {
+            Dying::Guardian(guardian) => guardian.reap(),
+            Dying::Shepherd(pid) => crate::guardian::reap_shepherd(*pid),
+        }
+    }
 }
 
 enum Source {
@@ -137,7 +155,7 @@ impl State {
                 self.watch(end, Interest::Readable, Source::Guardian(guardian));
             }
             Word::Born(shepherd) => {
-                if let Some(process) = shepherd.process().map(Arc::clone) {
+                if let Some(process) = shepherd.pidfd().map(Arc::clone) {
                     let source = Source::Shepherd(Arc::downgrade(&shepherd), Arc::clone(&process));
                     self.watch(process, Interest::Readable, source);
                 }
@@ -149,6 +167,7 @@ impl State {
             }
             Word::Feed(feed) => self.feed(feed),
             Word::Idle => self.trim_at = Some(Instant::now()),
+            Word::Ending(pid) => self.await_end(Dying::Shepherd(pid)),
         }
     }
 
@@ -174,13 +193,17 @@ impl State {
                     Some(Source::Shepherd(shepherd, process)) => self.bury(&shepherd, &process),
                     Some(Source::Guardian(guardian)) => {
                         self.runtime.pool().forget(&guardian);
-                        self.dying.push((Instant::now(), FIRST_PAUSE, guardian));
+                        self.await_end(Dying::Guardian(guardian));
                     }
                     Some(Source::Feed(feed)) => self.feed(feed),
                     Some(Source::Lane(_)) | None => {}
                 }
             }
         }
+    }
+
+    fn await_end(&mut self, dying: Dying) {
+        self.dying.push((Instant::now(), FIRST_PAUSE, dying));
     }
 
     /// A shepherd has ended.
@@ -273,14 +296,14 @@ impl State {
                 running.judge(now);
             }
         }
-        self.dying.retain_mut(|(at, pause, guardian)| {
+        self.dying.retain_mut(|(at, pause, dying)| {
             if *at > now {
                 return true;
             }
             *at = now + *pause;
             *pause *= 2;
             // After half a minute it has only closed its lane, and lives on as no concern of ours.
-            !guardian.reap() && *pause < Duration::from_secs(16)
+            !dying.reap() && *pause < Duration::from_secs(16)
         });
         if self.trim_at.is_some_and(|at| at <= now) {
             // Before the look, so that what becomes idle after it is told again.

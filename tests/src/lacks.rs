@@ -112,10 +112,11 @@ impl Lacks {
 
     fn rules(&self) -> Vec<Rule> {
         let every = |call| Rule { call, only: None };
-        let only = |call, mask: i32, value: i32| {
+        let by = |argument, call, mask: i32, value: i32| {
             let (mask, value) = (mask as u32, value as u32);
-            Rule { call, only: Some(Only { argument: 0, mask, value }) }
+            Rule { call, only: Some(Only { argument, mask, value }) }
         };
+        let only = |call, mask, value| by(0, call, mask, value);
         let mut rules = Vec::new();
         for lack in &self.lacks {
             match lack {
@@ -133,7 +134,11 @@ impl Lacks {
                     rules.extend([only(libc::SYS_clone, mask, cleared), every(libc::SYS_clone3)]);
                 }
                 Lack::CloseRange => rules.push(every(libc::SYS_close_range)),
-                Lack::Children => rules.push(every(libc::SYS_openat)),
+                // The shepherd opens these files with this flag, and looks at hundreds of others for
+                // want of them: each that came this way would cost two switches of context.
+                Lack::Children => {
+                    rules.push(by(2, libc::SYS_openat, libc::O_NOFOLLOW, libc::O_NOFOLLOW));
+                }
             }
         }
         rules

@@ -5,6 +5,7 @@ mod manifests;
 mod package;
 mod program;
 mod step;
+mod suite;
 mod tidy;
 
 use std::path::{Path, PathBuf};
@@ -16,10 +17,13 @@ const HELP: &str = "\
 usage: cargo xtask TASK [ARG…]
 
   build [ARG…]            build everything; ARGs go to `cargo build`
-  test [ARG…]             the whole test suite; ARGs go to `cargo test`
+  test [ARG…]             the whole test suite; ARGs go to `cargo test`. Without any, the promises'
+                          tests once more, without what an old kernel or a sandbox may lack
+  test --without NAMES    the promises' tests without memfd, pidfd, clone, close_range or children:
+                          names with commas, `all` at once, or `each` alone; ARGs may follow
   check [NAME…]           fmt, syntax (MSRV), tidy, clippy, program, doc, package; or those named
   run [OPTION…] -- CMD…   run CMD under the `netrunner` command; OPTIONs are those of `netrunner run`
-  ci                      what CI does: test, then check
+  ci [--full]             what CI does: test, then check; `--full` tests without each of them alone
   dist                    release binaries under target/dist
   tidy                    the project's own rules about its files (part of check)";
 
@@ -29,10 +33,13 @@ fn main() -> ExitCode {
     let rest: Vec<String> = args.collect();
     let done = match (task.as_str(), rest.is_empty()) {
         ("build", _) => build(&rest),
-        ("test", _) => test(&rest),
+        ("test", _) => suite::run(&root(), &rest),
         ("run", false) => run(&rest),
         ("check", _) => check(&rest),
-        ("ci", true) => test(&[]).and_then(|()| check(&[])),
+        ("ci", true) => suite::run(&root(), &[]).and_then(|()| check(&[])),
+        ("ci", false) if rest == ["--full"] => {
+            suite::run_in_full(&root()).and_then(|()| check(&[]))
+        }
         ("dist", true) => dist(),
         ("tidy", true) => check(&["tidy".to_owned()]),
         ("help" | "--help" | "-h", true) => {
@@ -64,13 +71,6 @@ fn target_dir() -> Result<PathBuf> {
 
 fn build(args: &[String]) -> Result<()> {
     step::run(cargo(&root()).args(["build", "--workspace", "--all-features"]).args(args))
-}
-
-/// Tests start `netrunner` and `puppet` from the folder of the test binaries, and cargo builds a command
-/// for the tests of its own package only. So everything is built first.
-fn test(args: &[String]) -> Result<()> {
-    step::run(cargo(&root()).args(["build", "--workspace", "--all-features", "--bins"]))?;
-    step::run(cargo(&root()).args(["test", "--workspace", "--all-features"]).args(args))
 }
 
 /// One part of `check`, on the workspace in this folder.

@@ -83,6 +83,7 @@ constants! {
     O_RDONLY: i32 = 0;
     O_RDWR: i32 = 2;
     O_DIRECTORY: i32 = 0o200_000;
+    O_NOFOLLOW: i32 = 0o400_000;
     O_CLOEXEC: i32 = 0o2_000_000;
     F_DUPFD_CLOEXEC: i32 = 1030;
     POLLIN: i16 = 1;

@@ -183,6 +183,15 @@ pub(crate) fn open_pidfd(pid: Pid) -> Result<Fd, Errno> {
     plain(NR_PIDFD_OPEN, [pid.0 as usize, 0, 0, 0, 0, 0]).map(|number| Fd(number as i32))
 }
 
+/// The same, if the kernel has pidfds (Linux 5.3) and no filter denies them.
+pub(crate) fn open_pidfd_if_any(pid: Pid) -> Result<Option<Fd>, Errno> {
+    match open_pidfd(pid) {
+        Ok(pidfd) => Ok(Some(pidfd)),
+        Err(Errno(ENOSYS | EPERM)) => Ok(None),
+        Err(errno) => Err(errno),
+    }
+}
+
 /// `pidfd_send_signal(2)`; signal 0 asks whether the process has been reaped.
 pub(crate) fn signal_pidfd(pidfd: &Fd, signal: i32) -> Result<(), Errno> {
     let arguments = [pidfd.0 as usize, signal as usize, 0, 0, 0, 0];
@@ -318,9 +327,12 @@ pub(crate) fn read_file<'b>(path: &CStr, buffer: &'b mut [u8]) -> Result<&'b [u8
     Ok(&buffer[..length])
 }
 
-/// The whole of a file of any length.
+/// The whole of a file of any length, which must not be a link.
+///
+/// Only `children` files are opened in this way, which is how the tests' filter tells them from the
+/// many others without looking at each (`tests/src/lacks.rs`).
 pub(crate) fn read_long_file(path: &CStr) -> Result<Vec<u8>, Errno> {
-    let file = open(path, O_RDONLY)?;
+    let file = open(path, O_RDONLY | O_NOFOLLOW)?;
     let mut content = alloc::vec![0; 1024];
     let mut length = 0;
     loop {

@@ -99,9 +99,9 @@ impl Role<'_> {
         loop {
             let outcome = match ear.next() {
                 Ok(None) => return progress,
-                Ok(Some((Heard::Hello(_), descriptor))) => {
-                    if let Some(process) = descriptor {
-                        shepherd.introduce(process);
+                Ok(Some((Heard::Hello(pid), pidfd))) => {
+                    shepherd.introduce(pid, pidfd);
+                    if shepherd.pidfd().is_some() {
                         running.runtime.tell(Word::Born(Arc::clone(shepherd)));
                     }
                     progress = Progress::Greeted;

@@ -37,7 +37,7 @@ fn main() {
 
     let mut body = Command::new(&program);
     body.args(args);
-    // `reap_until` reaps it, with everything else.
+    #[expect(clippy::zombie_processes, reason = "`reap_until` reaps it, with everything else")]
     let body = Lacks::of(lacks::WITHOUT).start(body).unwrap_or_else(|error| {
         eprintln!("arena: cannot run {program:?}: {error}");
         exit(FAILED);

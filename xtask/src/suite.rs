@@ -1,0 +1,68 @@
+//! The test suite, also on kernels that lack something: which features the suite is run without, and
+//! how it is told. The taking away is the tests' own matter (`tests/src/lacks.rs`).
+
+use std::path::Path;
+
+use crate::step::{self, Result, cargo};
+
+/// What NetRunner can do without, each by the name that the tests know it by.
+const FEATURES: [&str; 5] = ["memfd", "pidfd", "clone", "close_range", "children"];
+
+/// Runs all tests; without arguments the promises' once more, without all of these features at once.
+///
+/// Tests start `netrunner` and `puppet` from the folder of the test binaries, and cargo builds a
+/// command for the tests of its own package only. So everything is built first.
+pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
+    build(root)?;
+    match args.split_first() {
+        Some((option, rest)) if option == "--without" => match rest.split_first() {
+            Some((names, args)) => without(root, names, args),
+            None => Err("`--without` wants names".into()),
+        },
+        Some(_) => step::run(tests(root).args(args)),
+        None => {
+            step::run(&mut tests(root))?;
+            promises_without(root, &FEATURES.join(","), &[])
+        }
+    }
+}
+
+/// What takes too long for each change: the promises without each of the features alone, once as an
+/// old kernel answers and once as a careless sandbox does.
+pub(crate) fn run_in_full(root: &Path) -> Result<()> {
+    run(root, &[])?;
+    without(root, "each", &[])?;
+    let denied = FEATURES.map(|name| format!("{name},eperm"));
+    denied.iter().try_for_each(|names| promises_without(root, names, &[]))
+}
+
+/// Without these: names with commas, `all` at once, or `each` alone.
+fn without(root: &Path, names: &str, args: &[String]) -> Result<()> {
+    match names {
+        "each" => FEATURES.iter().try_for_each(|name| promises_without(root, name, args)),
+        "all" => promises_without(root, &FEATURES.join(","), args),
+        names => promises_without(root, names, args),
+    }
+}
+
+fn promises_without(root: &Path, names: &str, args: &[String]) -> Result<()> {
+    let unknown = |name: &&str| !FEATURES.contains(name) && *name != "eperm";
+    if let Some(name) = names.split(',').find(unknown) {
+        let known = FEATURES.join(", ");
+        return Err(format!("nothing to do without is called `{name}`, only {known}").into());
+    }
+    eprintln!("xtask: without {names}");
+    let mut tests = tests(root);
+    tests.args(["--test", "it"]).args(args).env("NETRUNNER_TEST_WITHOUT", names);
+    step::run(&mut tests)
+}
+
+fn build(root: &Path) -> Result<()> {
+    step::run(cargo(root).args(["build", "--workspace", "--all-features", "--bins"]))
+}
+
+fn tests(root: &Path) -> step::Command {
+    let mut tests = cargo(root);
+    tests.args(["test", "--workspace", "--all-features"]);
+    tests
+}
