@@ -49,6 +49,10 @@
 //!   too.
 //! - Guardian and shepherd killed together (by `killall`, say) leave the child's death signal, and
 //!   this crate's thread as long as the client lives; descendants that left the group can escape.
+//! - Where there are no pidfds (before Linux 5.3, and in sandboxes that deny them), any copy that the
+//!   client forks by itself hides its death as long as the copy lives; guardian and shepherd killed
+//!   together leave the command's group; and a descendant that left the group gets the stop signal
+//!   only once its ancestors have ended.
 //! - Processes of another user (set-uid programs), in uninterruptible sleep, or forking by the
 //!   hundred faster than they can be found: what could not be ended is reported
 //!   ([`Error::is_unkillable`]).
