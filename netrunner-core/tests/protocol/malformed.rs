@@ -109,7 +109,7 @@ fn a_kind_of_another_direction_or_of_none_is_unknown() {
         assert!(unknown >= 2, "kind {kind} means something in two directions");
         known += 3 - unknown;
     }
-    assert_eq!(known, 13);
+    assert_eq!(known, 14);
 }
 
 #[test]
@@ -134,6 +134,8 @@ fn a_wrong_number_of_descriptors_is_refused() {
 #[test]
 fn a_number_that_is_no_process_is_refused() {
     for pid in [0, 0x8000_0000, u32::MAX] {
+        let order = Message::Order(Order::Kill(Pid(pid))).bytes();
+        assert_eq!(Order::decode(samples::frame(&order)), Err(WireError::Malformed));
         for event in [
             Event::Hello(Pid(pid)),
             Event::Spawned(samples::exited().id, Pid(pid)),

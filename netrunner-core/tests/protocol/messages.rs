@@ -25,7 +25,7 @@ fn every_message_arrives_as_it_was_said() {
         assert_eq!(heard.bytes(), bytes, "a received message is sent on as it came");
     });
     let numbers: Vec<u8> = kinds.into_iter().collect();
-    assert_eq!(numbers, [1, 2, 3, 4, 5, 32, 33, 34, 64, 65, 66, 67, 68], "numbers are for ever");
+    assert_eq!(numbers, [1, 2, 3, 4, 5, 32, 33, 34, 35, 64, 65, 66, 67, 68], "for ever");
 }
 
 #[test]
@@ -34,6 +34,16 @@ fn an_encoder_appends() {
     Message::Event(Event::Hello(Pid(9))).encode(&mut out);
     assert_eq!(&out[..6], b"before");
     assert_eq!(Event::decode(samples::frame(&out[6..])), Ok(Event::Hello(Pid(9))));
+}
+
+#[test]
+fn an_event_says_whether_its_pidfd_comes_with_it() {
+    let hello = Event::Hello(Pid(9));
+    let (mut with, mut bare) = (Vec::new(), Vec::new());
+    hello.encode(&mut with);
+    hello.encode_bare(&mut bare);
+    assert_eq!((samples::frame(&with).descriptors, samples::frame(&bare).descriptors), (1, 0));
+    assert_eq!(Event::decode(samples::frame(&bare)), Ok(hello));
 }
 
 #[test]
