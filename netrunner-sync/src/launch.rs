@@ -14,10 +14,11 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags};
+use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::io::Errno;
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 
+use crate::capabilities::ShepherdSource;
 use crate::error::{Error, Result};
 use crate::lane::{PATIENCE, above_stdio};
 use crate::pidfd;
@@ -39,17 +40,11 @@ pub(crate) fn start(explicit: Option<&Path>, lane: OwnedFd, ours: &OwnedFd) -> R
         }
         Ok(group)
     };
-    if let Some(path) = explicit {
-        return named(path, lane);
-    }
-    // A set-uid program must not run what its caller's environment names.
-    if !crate::sys::is_privileged_by_exec() {
-        if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
-            return named(path.as_ref(), lane);
-        }
-    }
-    if let Some(path) = netrunner_shepherd::INSTALLED {
-        return named(path.as_ref(), lane);
+    match source(explicit.map(Path::to_owned)) {
+        ShepherdSource::Explicit(path)
+        | ShepherdSource::Variable(path)
+        | ShepherdSource::Installed(path) => return named(&path, lane),
+        ShepherdSource::Embedded => {}
     }
     let mut first = None;
     for image in images(netrunner_shepherd::BYTES) {
@@ -68,6 +63,21 @@ pub(crate) fn start(explicit: Option<&Path>, lane: OwnedFd, ours: &OwnedFd) -> R
         }
     }
     Err(no_program(first.unwrap_or_else(|| io::ErrorKind::NotFound.into())))
+}
+
+/// Where the program comes from, if `explicit` is what the client has asked for.
+pub(crate) fn source(explicit: Option<PathBuf>) -> ShepherdSource {
+    if let Some(path) = explicit {
+        return ShepherdSource::Explicit(path);
+    }
+    // A set-uid program must not run what its caller's environment names.
+    if !crate::sys::is_privileged_by_exec() {
+        if let Some(path) = std::env::var_os(VARIABLE).filter(|path| !path.is_empty()) {
+            return ShepherdSource::Variable(path.into());
+        }
+    }
+    netrunner_shepherd::INSTALLED
+        .map_or(ShepherdSource::Embedded, |path| ShepherdSource::Installed(path.into()))
 }
 
 /// Why there is no guardian.
@@ -135,11 +145,24 @@ fn private_places() -> impl Iterator<Item = PathBuf> {
     named.chain(fixed).flatten().map(PathBuf::from)
 }
 
+/// Whether one of these places takes files without a name and lets them be executed.
+pub(crate) fn has_private_place() -> bool {
+    private_places().any(|place| {
+        let Ok(file) = rustix::fs::open(&place, UNLINKED, Mode::RUSR | Mode::XUSR) else {
+            return false;
+        };
+        rustix::fs::fstatvfs(&file)
+            .is_ok_and(|stat| !stat.f_flag.contains(StatVfsMountFlags::NOEXEC))
+    })
+}
+
+/// O_EXCL: it can't get a name later either.
+const UNLINKED: OFlags =
+    OFlags::TMPFILE.union(OFlags::EXCL).union(OFlags::RDWR).union(OFlags::CLOEXEC);
+
 /// A file without a name, open for reading alone: one that is open for writing can't be executed.
 fn unlinked(place: &Path, bytes: &[u8]) -> io::Result<OwnedFd> {
-    // O_EXCL: it can't get a name later either.
-    let flags = OFlags::TMPFILE | OFlags::EXCL | OFlags::RDWR | OFlags::CLOEXEC;
-    let fd = rustix::fs::open(place, flags, Mode::RUSR | Mode::XUSR)?;
+    let fd = rustix::fs::open(place, UNLINKED, Mode::RUSR | Mode::XUSR)?;
     let mut writer = File::from(above_stdio(fd)?);
     writer.write_all(bytes)?;
     let reader = File::open(format!("/proc/self/fd/{}", writer.as_raw_fd()))?;

@@ -84,6 +84,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("netrunner-sync runs on Linux only, so far");
 
+mod capabilities;
 mod capture;
 mod child;
 mod command;
@@ -118,6 +119,9 @@ mod wiring;
 
 pub use std::process::ExitStatus;
 
+pub use capabilities::{
+    Capabilities, Capability, CgroupPlace, Containment, Missing, Need, ShepherdSource, capabilities,
+};
 pub use child::{Child, ChildHandle};
 pub use command::{Command, CommandArgs};
 pub use environment::CommandEnvs;

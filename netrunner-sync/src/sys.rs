@@ -1,4 +1,4 @@
-//! The few calls that rustix does not have, each behind a safe face. Beside `poll` the only file
+//! The few calls that rustix does not have or not in this form, each behind a safe face. Beside `poll` the only file
 //! with `unsafe`.
 
 use std::io;
@@ -54,6 +54,42 @@ pub(crate) fn kill_group_of(pidfd: BorrowedFd<'_>) {
             return;
         }
     }
+}
+
+fn answer(result: libc::c_long) -> rustix::io::Result<()> {
+    let failed = || rustix::io::Errno::from_io_error(&io::Error::last_os_error());
+    if result == -1 { Err(failed().unwrap_or(rustix::io::Errno::IO)) } else { Ok(()) }
+}
+
+/// `pidfd_send_signal(2)` with no signal: only asks.
+pub(crate) fn ask_pidfd(pidfd: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    let no_info = ptr::null::<libc::siginfo_t>();
+    // SAFETY: a descriptor that is borrowed through the call, plain values, no pointer to read from.
+    answer(unsafe { libc::syscall(libc::SYS_pidfd_send_signal, pidfd.as_raw_fd(), 0, no_info, 0) })
+}
+
+/// `close_range(2)` of a number that no descriptor has.
+pub(crate) fn try_close_range() -> rustix::io::Result<()> {
+    let (none, no_flags): (libc::c_uint, libc::c_uint) = (libc::c_uint::MAX, 0);
+    // SAFETY: plain numbers, and nothing is open in this range: descriptors are below `INT_MAX`.
+    answer(unsafe { libc::syscall(libc::SYS_close_range, none, none, no_flags) })
+}
+
+/// `clone3(2)` with arguments of no length, which it refuses before it does anything (`EINVAL`).
+pub(crate) fn try_clone3() -> rustix::io::Result<()> {
+    let no_arguments = ptr::null::<u64>();
+    // SAFETY: the size is 0, so nothing is read, and no process is made.
+    match answer(unsafe { libc::syscall(libc::SYS_clone3, no_arguments, 0_usize) }) {
+        Err(rustix::io::Errno::INVAL) => Ok(()),
+        result => result,
+    }
+}
+
+/// `unshare(2)` with a flag beside this one that it never takes, so that it does nothing (`EINVAL`).
+pub(crate) fn try_unshare(flag: libc::c_int) -> rustix::io::Result<()> {
+    // SAFETY: plain numbers. Linux looks at the flags before anything else, and knows this one as
+    // one of `clone` alone.
+    answer(unsafe { libc::unshare(flag | libc::CLONE_VFORK) }.into())
 }
 
 /// Whether the peer of a socket has left something unread that was sent to it (`SIOCOUTQ`,

@@ -92,3 +92,26 @@ fn descendants_are_found_without_children_files() {
         assert_taken(Lack::Children, "openat", "nr-shepherd");
     });
 }
+
+#[test]
+fn capabilities_tell_what_is_lacking() {
+    arena(|| {
+        let here = netrunner_sync::capabilities();
+        let clone3_is_refused = lacks(Lack::Clone) || lacks(Lack::Pidfd);
+        for (refused, capability) in [
+            (lacks(Lack::Memfd), &here.memfd),
+            (lacks(Lack::Pidfd), &here.pidfd),
+            (lacks(Lack::CloseRange), &here.close_range),
+            (clone3_is_refused, &here.clone3),
+            (clone3_is_refused, &here.clone_into_cgroup),
+        ] {
+            if refused {
+                assert!(!capability.is_available(), "{here:#?}");
+            }
+        }
+        if !lacks(Lack::Memfd) && !lacks(Lack::Pidfd) {
+            assert!(here.memfd.is_available() && here.pidfd.is_available(), "{here:#?}");
+        }
+        assert!(here.is_sufficient(), "{here:#?}");
+    });
+}

@@ -23,6 +23,7 @@ usage: cargo xtask TASK [ARG…]
                           names with commas, `all` at once, or `each` alone; ARGs may follow
   check [NAME…]           fmt, syntax (MSRV), tidy, clippy, program, doc, package; or those named
   run [OPTION…] -- CMD…   run CMD under the `netrunner` command; OPTIONs are those of `netrunner run`
+  doctor [--json]         what this system offers, by the `netrunner` command
   ci [--full]             what CI does: test, then check; `--full` tests without each of them alone
   dist                    release binaries under target/dist
   tidy                    the project's own rules about its files (part of check)";
@@ -34,7 +35,8 @@ fn main() -> ExitCode {
     let done = match (task.as_str(), rest.is_empty()) {
         ("build", _) => build(&rest),
         ("test", _) => suite::run(&root(), &rest),
-        ("run", false) => run(&rest),
+        ("run", false) => run("run", &rest),
+        ("doctor", _) => run("doctor", &rest),
         ("check", _) => check(&rest),
         ("ci", true) => suite::run(&root(), &[]).and_then(|()| check(&[])),
         ("ci", false) if rest == ["--full"] => {
@@ -108,8 +110,8 @@ fn check(names: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Becomes `netrunner run`, so that its terminal, streams, signals and exit code are the command's own.
-fn run(args: &[String]) -> Result<()> {
+/// Becomes `netrunner` with this subcommand, so that its terminal, streams, signals and exit code are the command's own.
+fn run(subcommand: &str, args: &[String]) -> Result<()> {
     use std::os::unix::process::CommandExt;
     step::quietly(
         cargo(&root()).args(["build", "--quiet", "--package", "netrunner-sync"]).args([
@@ -120,7 +122,7 @@ fn run(args: &[String]) -> Result<()> {
         ]),
     )?;
     let netrunner = std::env::current_exe()?.with_file_name("netrunner");
-    let error = std::process::Command::new(&netrunner).arg("run").args(args).exec();
+    let error = std::process::Command::new(&netrunner).arg(subcommand).args(args).exec();
     Err(format!("failed to exec `{}`: {error}", netrunner.display()).into())
 }
 

@@ -3,6 +3,7 @@
 //! these tests hold the command line to what it says about itself.
 
 mod descriptors;
+mod doctor;
 mod harness;
 mod options;
 mod outcomes;

@@ -22,6 +22,11 @@ Exit codes:
   127      the command was not found
   --report=json tells an exit with code 137 from a death by signal 9.";
 
+const DOCTOR_EXIT_CODES: &str = "\
+Exit codes:
+  0        everything that NetRunner needs is there; what is missing has another way
+  125      commands can't be run safely here";
+
 const RUN_DETAILS: &str = "\
 Examples:
   netrunner run -- make -j8
@@ -62,7 +67,20 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Subcommands {
-    Run(Run),
+    Run(Box<Run>),
+    Doctor(Doctor),
+}
+
+/// Say what this system lets NetRunner do, and what to change.
+///
+/// Looks for everything that NetRunner can use, and runs a command to see that it works. The last
+/// line is the verdict.
+#[derive(Debug, Args)]
+#[command(after_help = DOCTOR_EXIT_CODES)]
+pub(crate) struct Doctor {
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Run one command, and leave nothing of it behind.
@@ -194,7 +212,8 @@ mod tests {
     fn read(words: &[&str]) -> Result<Run, clap::Error> {
         let words = ["netrunner", "run"].iter().chain(words);
         Cli::try_parse_from(words).map(|cli| match cli.command {
-            Subcommands::Run(run) => run,
+            Subcommands::Run(run) => *run,
+            Subcommands::Doctor(doctor) => panic!("{doctor:?}"),
         })
     }
 

@@ -5,6 +5,7 @@
 
 mod args;
 mod descriptors;
+mod doctor;
 mod report;
 mod run;
 mod signals;
@@ -27,7 +28,8 @@ fn main() -> ExitCode {
     panic::set_hook(Box::new(|bug| complain(format_args!("internal error: {bug}"))));
     let code = panic::catch_unwind(|| match Cli::try_parse() {
         Ok(cli) => match cli.command {
-            Subcommands::Run(options) => run::run(options),
+            Subcommands::Run(options) => run::run(*options),
+            Subcommands::Doctor(options) => doctor::doctor(&options),
         },
         Err(answer) if !answer.use_stderr() => {
             // --help and --version. Whoever closed the pipe has seen enough.

@@ -1,0 +1,201 @@
+//! What this system lets NetRunner do, and what to change where it does not: the public types. How
+//! each is found out is in `probe`, the cgroup hierarchy in `cgroups`.
+
+use std::path::PathBuf;
+
+mod cgroups;
+mod probe;
+
+/// What this system offers, as [`capabilities`] found it.
+///
+/// What is missing is missing for this process, now: a sandbox counts as much as an old kernel.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Capabilities {
+    /// The kernel's release, such as `6.12.41`.
+    pub kernel: String,
+    /// Where the shepherds' program comes from.
+    pub shepherd: ShepherdSource,
+    /// It can be executed: needed.
+    pub program: Capability,
+    /// `/proc` is mounted: needed.
+    pub proc_mount: Capability,
+    /// Orphans can be adopted (`PR_SET_CHILD_SUBREAPER`): needed.
+    pub subreaper: Capability,
+    /// A child can be made to die with its shepherd (`PR_SET_PDEATHSIG`): needed.
+    pub parent_death_signal: Capability,
+    /// Programs can be executed from memory (`memfd_create`, `vm.memfd_noexec`).
+    pub memfd: Capability,
+    /// Processes can be held by a descriptor (`pidfd_open` and what belongs to it).
+    pub pidfd: Capability,
+    /// `close_range`.
+    pub close_range: Capability,
+    /// The children of a process can be listed (`CONFIG_PROC_CHILDREN`).
+    pub children_files: Capability,
+    /// `clone3`.
+    pub clone3: Capability,
+    /// A child can be born in a cgroup (`CLONE_INTO_CGROUP`).
+    pub clone_into_cgroup: Capability,
+    /// Pseudo-terminals can be opened.
+    pub pty: Capability,
+    /// The process may make user namespaces.
+    pub user_namespace: Capability,
+    /// The process may make PID namespaces, by itself or inside of a user namespace.
+    pub pid_namespace: Capability,
+    /// The process may make cgroups below its own (cgroup v2, delegated).
+    pub cgroup: Capability,
+    /// Such groups can limit memory, processes and CPU time.
+    pub cgroup_limits: Capability,
+    /// Its own place in the hierarchy of cgroup v2, where there is one.
+    pub cgroup_place: Option<CgroupPlace>,
+    /// The kinds of containment that would be possible here, weakest first. So far NetRunner offers
+    /// [`Containment::Tree`] alone.
+    pub containments: Vec<Containment>,
+}
+
+/// Whether something is there.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Capability {
+    /// It is.
+    Available,
+    /// It is not.
+    Missing(Missing),
+}
+
+/// Why something is not there, in words for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Missing {
+    /// What was tried, and what the system said.
+    pub reason: String,
+    /// What that means for commands.
+    pub effect: String,
+    /// What to change.
+    pub remedy: String,
+}
+
+/// How much depends on something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Need {
+    /// Without it no command can be run safely.
+    Required,
+    /// Without it there is another way, which is weaker or slower.
+    Better,
+    /// Only what is explicitly asked for rests on it.
+    Extra,
+}
+
+/// Where the shepherds' program comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ShepherdSource {
+    /// From this crate itself.
+    Embedded,
+    /// From the file named by [`Shepherds::binary`](crate::Shepherds::binary).
+    Explicit(PathBuf),
+    /// From the file named by the variable `NETRUNNER_SHEPHERD`.
+    Variable(PathBuf),
+    /// From the file named when this crate was built.
+    Installed(PathBuf),
+}
+
+/// How a command and its descendants are held together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Containment {
+    /// By process group and subreaper; needs no privilege.
+    #[default]
+    Tree,
+    /// By a cgroup, which is killed as a whole.
+    Cgroup,
+    /// By a PID namespace, which ends with its first process.
+    PidNamespace,
+}
+
+/// A place in the hierarchy of cgroup v2.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct CgroupPlace {
+    /// Where the hierarchy is mounted.
+    pub mount: PathBuf,
+    /// The process's own group, as a path in the file system.
+    pub group: PathBuf,
+    /// Hierarchies of version 1 are mounted as well, and may have the controllers.
+    pub hybrid: bool,
+    /// The controllers that groups below could have.
+    pub controllers: Vec<String>,
+}
+
+/// Finds out what this system lets NetRunner do.
+///
+/// Each capability is tried wherever trying leaves no trace; nothing is started, and nothing stays
+/// open. It takes about a millisecond.
+///
+/// ```
+/// use netrunner_sync::{Capability, capabilities};
+///
+/// let here = capabilities();
+/// if let Capability::Missing(missing) = &here.pidfd {
+///     println!("{}; {}", missing.effect, missing.remedy);
+/// }
+/// assert!(here.is_sufficient());
+/// ```
+#[must_use]
+pub fn capabilities() -> Capabilities {
+    probe::all()
+}
+
+impl Capability {
+    /// Whether it is there.
+    #[must_use]
+    pub fn is_available(&self) -> bool {
+        *self == Capability::Available
+    }
+
+    fn missing(
+        reason: impl Into<String>,
+        effect: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Capability {
+        let (reason, effect, remedy) = (reason.into(), effect.into(), remedy.into());
+        Capability::Missing(Missing { reason, effect, remedy })
+    }
+}
+
+impl Capabilities {
+    /// Every capability with its name and the need for it, the most needed first.
+    pub fn iter(&self) -> impl Iterator<Item = (&'static str, Need, &Capability)> {
+        [
+            ("program", Need::Required, &self.program),
+            ("proc_mount", Need::Required, &self.proc_mount),
+            ("subreaper", Need::Required, &self.subreaper),
+            ("parent_death_signal", Need::Required, &self.parent_death_signal),
+            ("memfd", Need::Better, &self.memfd),
+            ("pidfd", Need::Better, &self.pidfd),
+            ("close_range", Need::Better, &self.close_range),
+            ("children_files", Need::Better, &self.children_files),
+            ("clone3", Need::Extra, &self.clone3),
+            ("clone_into_cgroup", Need::Extra, &self.clone_into_cgroup),
+            ("pty", Need::Extra, &self.pty),
+            ("user_namespace", Need::Extra, &self.user_namespace),
+            ("pid_namespace", Need::Extra, &self.pid_namespace),
+            ("cgroup", Need::Extra, &self.cgroup),
+            ("cgroup_limits", Need::Extra, &self.cgroup_limits),
+        ]
+        .into_iter()
+    }
+
+    /// Whether all is there that commands need.
+    #[must_use]
+    pub fn is_sufficient(&self) -> bool {
+        self.lacking(Need::Required).next().is_none()
+    }
+
+    /// The names of what is needed in this way and missing.
+    pub fn lacking(&self, need: Need) -> impl Iterator<Item = &'static str> {
+        self.iter()
+            .filter(move |(_, of, capability)| *of == need && !capability.is_available())
+            .map(|(name, _, _)| name)
+    }
+}
