@@ -42,9 +42,8 @@ impl TryFrom<&std::process::Command> for Command {
     /// ```
     fn try_from(theirs: &std::process::Command) -> Result<Command> {
         if !std_shows_enough() {
-            return Err(Error::invalid(
-                "a `std::process::Command` of this compiler does not show what was set on it",
-            ));
+            let message = "what was set on a `std::process::Command` can't be read back from it";
+            return Err(Error::invalid(message));
         }
         let debug = format!("{theirs:#?}");
         let shown = Shown::read(&debug);

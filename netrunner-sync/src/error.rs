@@ -17,7 +17,7 @@ pub type Result<T, E = Error> = std::result::Result<T, E>;
 /// The text is made for people: lower case, the step, the object in backticks, then the cause.
 /// Programs use the predicates, [`kind`](Error::kind) and
 /// [`raw_os_error`](Error::raw_os_error), and find what a command wrote before it failed in
-/// [`output`](Error::output).
+/// [`output`](Error::output). The page [`errors`](crate::errors) lists them all, with what helps.
 ///
 /// ```
 /// use netrunner_sync::Command;

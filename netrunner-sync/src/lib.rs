@@ -117,6 +117,9 @@ mod time;
 mod watcher;
 mod wiring;
 
+#[doc = include_str!("errors.md")]
+pub mod errors {}
+
 pub use std::process::ExitStatus;
 
 pub use capabilities::{

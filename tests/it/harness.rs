@@ -96,7 +96,7 @@ struct Place {
 }
 
 /// A program of the tests, where every user can execute it.
-fn program(path: &str) -> PathBuf {
+pub(crate) fn program(path: &str) -> PathBuf {
     let name = std::path::Path::new(path).file_name().expect("a file");
     let place = std::env::var_os("NETRUNNER_TEST_PROGRAMS").expect("called in an arena");
     PathBuf::from(place).join(name)

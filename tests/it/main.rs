@@ -7,6 +7,8 @@
 mod api_parity;
 mod bad_input;
 mod credentials;
+mod error_cases;
+mod errors;
 mod exhaustion;
 mod fallbacks;
 mod harness;
@@ -24,3 +26,5 @@ mod p9_honest_outcomes;
 mod shapes;
 mod std_parity;
 mod strange_clients;
+#[path = "../src/told.rs"]
+mod told;

@@ -5,7 +5,7 @@
 //!
 //! | words | |
 //! |---|---|
-//! | `grace MS` `timeout MS` `leftovers stop\|wait\|keep` `pipes` `quiet` | for all commands from here on |
+//! | `grace MS` `timeout MS` `leftovers stop\|wait\|keep` `pipes` `quiet` `program FILE` | for all commands from here on |
 //! | `spawn [ … ]` | the new child becomes the current one, on top of the earlier ones |
 //! | `wait N` `wait-keep N` `wait-signal N` `stop` `kill` `drop` `detach` `lose` | the current child: must exit N, must die by N, …; `wait-keep` leaves it current, `lose` forgets the handle |
 //! | `wait-any-error` | the current child has no honest status: the wait must fail |
@@ -16,6 +16,7 @@
 //! | `churn N [ … ]` `churn-spawn N [ … ]` | `output`, or spawn + wait, N times or `forever` |
 //! | `threads N [ client script ]` `thread [ client script ]` | all joined; the children of `thread` come to us |
 //! | `fork [ client script ]` | a raw copy of this process does the script and exits |
+//! | `copy-wait` | such a copy waits for the current child, and prints the error; it has ended then |
 //! | `exec PROGRAM …` `exec-client …` | takes all that is left |
 //! | `reap-loop` | a thread that calls wait(-1) for ever |
 //! | `ignore SIG` `default SIG` `block SIG` `subreaper` `group` `close N` `open-many N` `chdir DIR` `umask N` | about itself |
@@ -44,6 +45,9 @@ use netrunner_sync::{Child, Command, ExitStatus, Leftovers, Shepherds, Stdio};
 use netrunner_tests::script::Words;
 use netrunner_tests::sys::{self, Forked, OnSignal, Waited};
 use netrunner_tests::{procs, wait};
+
+#[path = "../told.rs"]
+mod told;
 
 fn main() {
     sys::alarm(wait::scaled(Duration::from_secs(150)).as_secs() as u32);
@@ -77,11 +81,13 @@ struct Settings {
     leftovers: Option<Leftovers>,
     pipes: bool,
     quiet: bool,
+    program: Option<PathBuf>,
 }
 
 impl Settings {
     fn command(&self, script: &[OsString]) -> Command {
-        let mut command = Command::new(beside_us("puppet"));
+        let program = self.program.clone().unwrap_or_else(|| beside_us("puppet"));
+        let mut command = Command::new(program);
         command.args(script);
         if let Some(grace) = self.grace {
             command.grace(grace);
@@ -147,6 +153,7 @@ impl Client {
             }
             "pipes" => self.settings.pipes = true,
             "quiet" => self.settings.quiet = true,
+            "program" => self.settings.program = Some(words.raw(verb).into()),
             _ => return false,
         }
         true
@@ -177,10 +184,7 @@ impl Client {
                 let mut command = self.settings.command(words.bracketed(verb));
                 let told = match self.attempt(way, &mut command) {
                     Ok(()) => "ok".to_owned(),
-                    Err(error) => {
-                        let errno = error.raw_os_error().unwrap_or(0);
-                        format!("error {errno} {:?} {error}", error.kind())
-                    }
+                    Err(error) => told::line(&error),
                 };
                 must("print", writeln!(std::io::stdout(), "{told}"));
             }
@@ -337,6 +341,17 @@ impl Client {
                 if must(verb, sys::fork()) == Forked::Copy {
                     let settings = self.settings.clone();
                     Client { settings, ..Client::default() }.perform(script);
+                    sys::exit_now(0);
+                }
+            }
+            "copy-wait" => {
+                let handle = self.children.last().map(Child::handle);
+                if let Forked::Origin(copy) = must(verb, sys::fork()) {
+                    while !matches!(sys::wait_any(true), Waited::Reaped(pid, _) if pid == copy) {}
+                } else {
+                    let error = handle.and_then(|handle| handle.wait().err());
+                    let told = error.as_ref().map_or_else(|| "ok".to_owned(), told::line);
+                    must("print", writeln!(std::io::stdout(), "{told}"));
                     sys::exit_now(0);
                 }
             }

@@ -7,7 +7,7 @@
 //! | `cat` `ecat` `count` `read-line` | stdin to stdout, to stderr, counted, or one line of it awaited |
 //! | `exit N` `die SIG` `sleep S` `sleep forever` | |
 //! | `ignore SIG` `default SIG` `block SIG` `on SIG N` `note SIG FILE` | `on`: exit N; `note`: append its number |
-//! | `stop` `setsid` `group` `subreaper` `no-death-signal` | about itself |
+//! | `stop` `setsid` `group` `subreaper` `no-death-signal` `become ID` | about itself |
 //! | `fork [ … ]` `daemon [ … ]` `wait` | a copy that runs the script and exits 0; twice, as an orphan; wait for all |
 //! | `storm TOTAL CHAINS` `storm-setsid TOTAL CHAINS` | chains of processes that fork and exit, bounded, then sleep |
 //! | `thread [ … ]` `end-thread` | a second thread does the script and ends; the calling thread ends |
@@ -170,6 +170,7 @@ fn signals(verb: &str, words: &mut Words<'_>) -> bool {
             sys::pause_for_ever();
         }
         "stop" => sys::kill(std::process::id() as i32, libc::SIGSTOP).expect("stop oneself"),
+        "become" => sys::become_user(words.number(verb) as u32).expect("become another user"),
         "no-death-signal" => sys::signal_on_origins_death(0).expect("ask for no signal"),
         _ => return false,
     }
