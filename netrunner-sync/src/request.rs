@@ -245,8 +245,8 @@ impl Prepared {
 }
 
 fn place(number: RawFd) -> Result<Place> {
-    let number = u32::try_from(number);
-    number.map(Place::Number).map_err(|_| Error::invalid("a negative descriptor number"))
+    let to = u32::try_from(number).map_err(|_| no_number(number))?;
+    Ok(Place::Number(to))
 }
 
 /// The strings of a command, as they are sent.
@@ -323,7 +323,7 @@ fn check_numbers(command: &Command) -> Result<()> {
     for (at, (number, fd)) in command.descriptors.iter().enumerate() {
         let before = &command.descriptors[..at];
         if *number < 3 || over(*number) {
-            return Err(Error::invalid(format!("no descriptor can be passed as number {number}")));
+            return Err(no_number(*number));
         }
         if before.iter().any(|(other, _)| other == number) {
             return Err(Error::invalid(format!("two descriptors are to be number {number}")));
@@ -333,6 +333,10 @@ fn check_numbers(command: &Command) -> Result<()> {
         }
     }
     Ok(())
+}
+
+fn no_number(number: RawFd) -> Error {
+    Error::invalid(format!("no descriptor can be passed as number {number}"))
 }
 
 /// What a second spawn meets where the first has consumed something.
