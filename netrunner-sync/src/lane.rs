@@ -218,7 +218,8 @@ impl Ear {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netrunner_core::message::Pid;
+    use netrunner_core::message::{CommandId, Pid};
+    use netrunner_core::spawn::Notify;
 
     fn hello() -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -241,6 +242,25 @@ mod tests {
         let (heard, fd) = ear.next().unwrap().unwrap();
         assert_eq!(heard, Heard::Hello(Pid(7)));
         assert!(is_above_stdio(&fd.unwrap()));
+    }
+
+    #[test]
+    fn an_event_without_its_descriptor_takes_none_of_another() {
+        let (ours, theirs) = pair().unwrap();
+        let mut ear = Ear::new();
+        ear.conversation().begin(CommandId(1), Notify::Start).unwrap();
+        let mut bare = Vec::new();
+        Event::Hello(Pid(7)).encode_bare(&mut bare);
+        send(&theirs, &bare, &[]).unwrap();
+        let mut spawned = Vec::new();
+        Event::Spawned(CommandId(1), Pid(8)).encode(&mut spawned);
+        send(&theirs, &spawned, &[rustix::stdio::stderr()]).unwrap();
+        // Both have arrived before the first is looked at.
+        while ear.receive(&ours, Blocking::No).unwrap() == Sound::Bytes {}
+        let (heard, descriptor) = ear.next().unwrap().unwrap();
+        assert_eq!((heard, descriptor.is_some()), (Heard::Hello(Pid(7)), false));
+        let (heard, descriptor) = ear.next().unwrap().unwrap();
+        assert_eq!((heard, descriptor.is_some()), (Heard::Started(Pid(8)), true));
     }
 
     #[test]

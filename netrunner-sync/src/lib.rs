@@ -79,7 +79,8 @@
 //!
 //! # Platforms
 //!
-//! Linux 5.10 or newer.
+//! Linux 5.10 or newer. [`capabilities`] tells what else a system or a sandbox lacks, what is weaker
+//! then, and what to change; so does `netrunner doctor`.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("netrunner-sync runs on Linux only, so far");

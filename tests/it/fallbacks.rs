@@ -78,6 +78,22 @@ fn a_child_is_forked_where_it_cannot_be_cloned_on_shared_memory() {
 }
 
 #[test]
+fn no_number_that_is_passed_hides_a_failed_exec() {
+    arena(|| {
+        // A forked child reports over a pipe, which must not stand where a passed descriptor goes.
+        for number in 3..40 {
+            let mut command = puppet("exit 3");
+            command.fd(number, std::fs::File::open("/dev/null").expect("open a file"));
+            assert_eq!(command.spawn().expect("spawn").wait().expect("wait").code(), Some(3));
+            let mut command = netrunner_sync::Command::new("/no/such/program");
+            command.fd(number, std::fs::File::open("/dev/null").expect("open a file"));
+            let error = command.spawn().expect_err("there is none");
+            assert!(error.is_not_found(), "{number}: {error}");
+        }
+    });
+}
+
+#[test]
 fn descriptors_are_closed_one_by_one_without_close_range() {
     arena(|| {
         run_some();
@@ -102,6 +118,7 @@ fn capabilities_tell_what_is_lacking() {
             (lacks(Lack::Memfd), &here.memfd),
             (lacks(Lack::Pidfd), &here.pidfd),
             (lacks(Lack::CloseRange), &here.close_range),
+            (lacks(Lack::Children), &here.children_files),
             (clone3_is_refused, &here.clone3),
             (clone3_is_refused, &here.clone_into_cgroup),
         ] {

@@ -138,6 +138,8 @@ impl Lacks {
                 // want of them: each that came this way would cost two switches of context.
                 Lack::Children => {
                     rules.push(by(2, libc::SYS_openat, libc::O_NOFOLLOW, libc::O_NOFOLLOW));
+                    #[cfg(target_arch = "x86_64")]
+                    rules.push(by(1, libc::SYS_open, libc::O_NOFOLLOW, libc::O_NOFOLLOW));
                 }
             }
         }
@@ -171,18 +173,20 @@ impl Lacks {
             libc::SYS_clone => ("clone", unknown(libc::EINVAL)),
             // libc takes nothing else for a reason to use clone instead.
             libc::SYS_clone3 => ("clone3", libc::ENOSYS),
-            libc::SYS_openat if is_children_file(handed) => ("openat", libc::ENOENT),
+            libc::SYS_openat if is_children_file(handed, 1) => ("openat", libc::ENOENT),
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_open if is_children_file(handed, 0) => ("open", libc::ENOENT),
             _ => return None,
         })
     }
 }
 
-/// Whether this opens `/proc/…/children`.
-fn is_children_file(handed: &Handed) -> bool {
+/// Whether this opens `/proc/…/children`, the path being this argument.
+fn is_children_file(handed: &Handed, argument: usize) -> bool {
     let mut path = [0; 64];
     let Ok(memory) = File::open(format!("/proc/{}/mem", handed.pid)) else { return false };
     // The longest that counts is shorter; what cannot be read, the kernel will refuse itself.
-    let length = memory.read_at(&mut path, handed.arguments[1]).unwrap_or(0);
+    let length = memory.read_at(&mut path, handed.arguments[argument]).unwrap_or(0);
     let path = path[..length].split(|&byte| byte == 0).next().unwrap_or_default();
     path.starts_with(b"/proc/") && path.ends_with(b"/children")
 }

@@ -180,10 +180,12 @@ fn close_range() -> Capability {
 }
 
 fn children_files() -> Capability {
-    match File::open("/proc/thread-self/children") {
+    // As the shepherd opens it.
+    let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    match rustix::fs::open("/proc/thread-self/children", flags, Mode::empty()) {
         Ok(_) => Capability::Available,
-        Err(error) => Capability::missing(
-            format!("`/proc/thread-self/children` can't be opened: {error}"),
+        Err(errno) => Capability::missing(
+            format!("`/proc/thread-self/children` can't be opened: {errno}"),
             "every look at a command's descendants reads the whole process table",
             "use a kernel with CONFIG_PROC_CHILDREN (Linux 4.2 or newer)",
         ),
