@@ -10,6 +10,7 @@ mod credentials;
 mod error_cases;
 mod errors;
 mod exhaustion;
+mod extremes;
 mod fallbacks;
 mod harness;
 mod harness_itself;

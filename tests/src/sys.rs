@@ -308,6 +308,21 @@ pub fn limit_descriptors_of(pid: u32, soft: u64) -> io::Result<()> {
     }
 }
 
+/// Mounts a file system of 64 KiB over `dir`, which only this thread and what it starts will see.
+pub fn mount_small(dir: &str) -> io::Result<()> {
+    let dir = std::ffi::CString::new(dir)?;
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    let none = std::ptr::null();
+    // SAFETY: each string ends with a NUL and lives through its call; the others are null, which
+    // these calls allow.
+    unsafe {
+        check(libc::unshare(libc::CLONE_NEWNS))?;
+        check(libc::mount(c"none".as_ptr(), c"/".as_ptr(), none, private, none.cast()))?;
+        let (kind, size) = (c"tmpfs".as_ptr(), c"size=64k".as_ptr().cast());
+        check(libc::mount(kind, dir.as_ptr(), kind, 0, size)).map(drop)
+    }
+}
+
 /// Changes this process's environment.
 pub fn set_var(name: &str, value: &str) {
     // SAFETY: called by tests in a process of their own, whose other threads (libtest's, and the
