@@ -9,24 +9,28 @@
 
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::buffer::spare_capacity;
-use rustix::event::{PollFd, PollFlags, poll};
+use rustix::event::PollFlags;
 use rustix::io::Errno;
 
 use crate::engine::Attempt;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::feed::{Fed, Feed};
 use crate::lane::Blocking;
-use crate::report::Output;
+use crate::outcome::Captured;
+use crate::report::{IoCounters, Output};
 use crate::running::{Progress, Role, Running};
 use crate::shepherd::Shepherd;
-use crate::time::until;
+use crate::streams::Outlet;
+use crate::turn;
 
 /// The streams of one command.
+#[derive(Default)]
 pub(crate) struct Capture {
     feed: Option<Feed>,
+    /// How much was fed to the command.
+    fed: Arc<AtomicU64>,
     stdout: Reading,
     stderr: Reading,
 }
@@ -35,8 +39,19 @@ pub(crate) struct Capture {
 #[derive(Default)]
 struct Reading {
     /// None once it has ended.
-    pipe: Option<OwnedFd>,
+    outlet: Option<Outlet>,
     bytes: Vec<u8>,
+    /// How much was read and not kept.
+    ignored: u64,
+    keep: Keep,
+}
+
+/// What is done with what is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Keep {
+    #[default]
+    All,
+    Nothing,
 }
 
 /// The first room for an output: most are shorter, and a page costs a fault.
@@ -46,64 +61,140 @@ const ROOM: usize = 4 << 10;
 const MORE_ROOM: usize = 64 << 10;
 
 impl Reading {
-    fn new(pipe: Option<OwnedFd>) -> Reading {
-        Reading { pipe, bytes: Vec::new() }
+    fn new(outlet: Option<Outlet>, keep: Keep) -> Reading {
+        Reading { outlet, bytes: Vec::new(), ignored: 0, keep }
     }
 
     /// Reads what is there. A read that leaves room has emptied the pipe.
     fn read(&mut self) {
-        while let Some(pipe) = &self.pipe {
-            let room = if self.bytes.capacity() == 0 { ROOM } else { MORE_ROOM };
-            if self.bytes.capacity() - self.bytes.len() < ROOM {
-                self.bytes.reserve(room);
+        while self.read_once() == Read::Full {}
+    }
+
+    fn read_once(&mut self) -> Read {
+        let Some(outlet) = &self.outlet else { return Read::Empty };
+        let room = if self.bytes.capacity() == 0 { ROOM } else { MORE_ROOM };
+        if self.bytes.capacity() - self.bytes.len() < ROOM {
+            self.bytes.reserve(room);
+        }
+        match outlet.try_read_into(&mut self.bytes) {
+            Ok(0) => self.outlet = None,
+            Ok(_) => {
+                let full = self.bytes.len() == self.bytes.capacity();
+                if self.keep == Keep::Nothing {
+                    self.ignored += self.bytes.len() as u64;
+                    self.bytes.clear();
+                }
+                if full {
+                    return Read::Full;
+                }
             }
-            match rustix::io::read(pipe, spare_capacity(&mut self.bytes)) {
-                Ok(0) => self.pipe = None,
-                Ok(_) if self.bytes.len() < self.bytes.capacity() => return,
-                Ok(_) | Err(Errno::INTR) => {}
-                Err(Errno::AGAIN) => return,
-                // EIO and the like: there is nothing more to be had.
-                Err(_) => self.pipe = None,
+            Err(Errno::INTR) => return Read::Full,
+            Err(Errno::AGAIN) => {}
+            // EIO and the like: there is nothing more to be had.
+            Err(_) => self.outlet = None,
+        }
+        Read::Empty
+    }
+
+    /// Reads what was written before the command was over.
+    ///
+    /// Something that lives on may be writing into the pipe, faster than it can be read: then what
+    /// is in the pipe now is all that counts.
+    fn drain(&mut self, writers: Writers) {
+        match writers {
+            Writers::Gone => self.read(),
+            Writers::Perhaps => {
+                let pipe = self.outlet.as_ref().map(Outlet::pipe);
+                let mut left = pipe.map_or(0, turn::unread);
+                while left > 0 && self.outlet.is_some() {
+                    let before = self.count();
+                    if self.read_once() == Read::Empty {
+                        return;
+                    }
+                    left = left.saturating_sub(self.count() - before);
+                }
             }
         }
     }
+
+    fn count(&self) -> u64 {
+        self.bytes.len() as u64 + self.ignored
+    }
+}
+
+/// What a read has shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Read {
+    /// It filled the room: there may be more.
+    Full,
+    Empty,
+}
+
+/// Whether anybody can still write when a command is over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writers {
+    /// All of it is gone.
+    Gone,
+    Perhaps,
 }
 
 impl Capture {
     pub(crate) fn new(
         feed: Option<Feed>,
-        stdout: Option<OwnedFd>,
-        stderr: Option<OwnedFd>,
+        fed: Arc<AtomicU64>,
+        stdout: Option<Outlet>,
+        stderr: Option<Outlet>,
+        keep: Keep,
     ) -> Capture {
-        Capture { feed, stdout: Reading::new(stdout), stderr: Reading::new(stderr) }
-    }
-
-    pub(crate) fn into_captured(self) -> (Vec<u8>, Vec<u8>) {
-        (self.stdout.bytes, self.stderr.bytes)
+        let (stdout, stderr) = (Reading::new(stdout, keep), Reading::new(stderr, keep));
+        Capture { feed, fed, stdout, stderr }
     }
 
     fn is_idle(&self) -> bool {
-        self.feed.is_none() && self.stdout.pipe.is_none() && self.stderr.pipe.is_none()
+        self.feed.is_none() && self.stdout.outlet.is_none() && self.stderr.outlet.is_none()
+    }
+
+    /// What was read, once the outcome is there.
+    pub(crate) fn finish(mut self, running: &Running) -> Result<Output> {
+        let writers = running.writers();
+        self.stdout.drain(writers);
+        self.stderr.drain(writers);
+        let io = match running.meter() {
+            Some(meter) => {
+                meter.settle();
+                meter.counters()
+            }
+            None => IoCounters {
+                stdin: self.fed.load(Ordering::Relaxed),
+                stdout: self.stdout.count(),
+                stderr: self.stderr.count(),
+                discarded: 0,
+            },
+        };
+        let (stdout, stderr) = (self.stdout.bytes, self.stderr.bytes);
+        running.output(Captured { stdout, stderr, io: Some(io) })
     }
 
     /// Sends the request, and moves data until the outcome is there.
     pub(crate) fn run(&mut self, running: &Arc<Running>, attempt: &mut Attempt) -> Result<()> {
         let role = running.begin();
         let mut shepherd = attempt.send(running, &role)?;
+        if let Some(meter) = running.meter() {
+            meter.start();
+        }
         self.feed();
         loop {
             let progress = if self.is_idle() {
-                role.wait(&shepherd, None)
+                let progress = role.wait(&shepherd, running.silence_deadline());
+                running.judge_silence();
+                progress
             } else {
                 self.turn(running, Some((&role, &shepherd)), None)?
             };
             match progress {
                 Progress::Waiting | Progress::Started => {}
                 Progress::Greeted => attempt.release_given(),
-                Progress::Over => {
-                    self.drain();
-                    return Ok(());
-                }
+                Progress::Over => return Ok(()),
                 Progress::NeverRan => shepherd = attempt.send_again(running, &role)?,
             }
         }
@@ -116,25 +207,18 @@ impl Capture {
         lane: Option<(&Role<'_>, &Arc<Shepherd>)>,
         bell: Option<&OwnedFd>,
     ) -> Result<Progress> {
-        let mut fds = Vec::with_capacity(4);
         let word = lane.map(|(_, shepherd)| &**shepherd.socket()).or(bell);
         let feed = self.feed.as_ref().map(Feed::pipe);
-        fds.extend(word.map(|fd| PollFd::new(fd, PollFlags::IN)));
-        fds.extend(feed.as_deref().map(|fd| PollFd::new(fd, PollFlags::OUT)));
-        fds.extend(self.stdout.pipe.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        fds.extend(self.stderr.pipe.as_ref().map(|fd| PollFd::new(fd, PollFlags::IN)));
-        match poll(&mut fds, until(running.next_judgement()).as_ref()) {
-            Ok(0) => running.judge(Instant::now()),
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(Error::system("poll the streams of a command", errno)),
-        }
-        let mut ready = fds.iter().map(|fd| !fd.revents().is_empty());
-        let mut next = |is_there: bool| is_there && ready.next().unwrap_or(false);
-        let word = next(word.is_some());
-        let feed = next(self.feed.is_some());
-        let stdout = next(self.stdout.pipe.is_some());
-        let stderr = next(self.stderr.pipe.is_some());
-        drop(fds);
+        let [word, feed, stdout, stderr] = turn::wait(
+            running,
+            [
+                (word, PollFlags::IN),
+                (feed.as_deref(), PollFlags::OUT),
+                (self.stdout.outlet.as_ref().map(Outlet::pipe), PollFlags::IN),
+                (self.stderr.outlet.as_ref().map(Outlet::pipe), PollFlags::IN),
+            ],
+            None,
+        )?;
         if feed {
             self.feed();
         }
@@ -147,8 +231,7 @@ impl Capture {
         Ok(match (word, lane, bell) {
             (true, Some((role, shepherd)), _) => role.read(shepherd, Blocking::No),
             (true, None, Some(bell)) => {
-                // It counts the rings; one read takes all.
-                let _ = rustix::io::read(bell, &mut [0; 8]);
+                turn::hush(bell);
                 Progress::Waiting
             }
             _ => Progress::Waiting,
@@ -159,21 +242,15 @@ impl Capture {
         // Closing the pipe is what the command sees as the end of its input.
         self.feed.take_if(|feed| feed.write() == Fed::All);
     }
-
-    /// Reads what the command had written before it was over.
-    fn drain(&mut self) {
-        self.stdout.read();
-        self.stderr.read();
-    }
 }
 
 /// Reads the outputs of a command of `spawn` until it is over.
 pub(crate) fn to_end(
     running: &Arc<Running>,
-    stdout: Option<OwnedFd>,
-    stderr: Option<OwnedFd>,
+    stdout: Option<Outlet>,
+    stderr: Option<Outlet>,
 ) -> Result<Output> {
-    let mut capture = Capture::new(None, stdout, stderr);
+    let mut capture = Capture::new(None, Arc::default(), stdout, stderr, Keep::All);
     while running.outcome().is_none() {
         match running.try_role() {
             Some((role, shepherd)) => {
@@ -190,7 +267,5 @@ pub(crate) fn to_end(
             }
         }
     }
-    capture.drain();
-    let (stdout, stderr) = capture.into_captured();
-    running.output(stdout, stderr)
+    capture.finish(running)
 }

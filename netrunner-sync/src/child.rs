@@ -6,7 +6,9 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::engine::Started;
 use crate::error::Result;
+use crate::reader_feed::ReaderFeed;
 use crate::report::{Output, Report};
 use crate::running::Running;
 use crate::signal::Signal;
@@ -35,6 +37,8 @@ pub struct Child {
     pub stdout: Option<ChildStdout>,
     /// The standard error, if it is a pipe.
     pub stderr: Option<ChildStderr>,
+    /// What feeds the standard input, if that is a reader.
+    reader: Option<ReaderFeed>,
     /// Stops the command when it is dropped; a field of its own, so that the streams can be moved
     /// out of a `Child`.
     life: Life,
@@ -54,7 +58,7 @@ pub struct Child {
 /// # Ok::<(), netrunner_sync::Error>(())
 /// ```
 #[derive(Clone)]
-pub struct ChildHandle(Arc<Running>);
+pub struct ChildHandle(pub(crate) Arc<Running>);
 
 /// Stops a command when it is dropped, unless that is over.
 pub(crate) struct Life(Arc<Running>);
@@ -72,13 +76,14 @@ impl Drop for Life {
 }
 
 impl Child {
-    pub(crate) fn new(
-        life: Life,
-        stdin: Option<ChildStdin>,
-        stdout: Option<ChildStdout>,
-        stderr: Option<ChildStderr>,
-    ) -> Child {
-        Child { stdin, stdout, stderr, life }
+    pub(crate) fn new(started: Started) -> Child {
+        Child {
+            stdin: started.stdin.map(Into::into),
+            stdout: started.stdout.map(Into::into),
+            stderr: started.stderr.map(Into::into),
+            reader: started.reader,
+            life: started.life,
+        }
     }
 
     /// The process id of the child.
@@ -148,11 +153,14 @@ impl Child {
     ///
     /// # Errors
     ///
-    /// As [`wait`](Child::wait); the error carries what was read.
+    /// As [`wait`](Child::wait), and the failure of a reader that was the
+    /// [`input`](crate::Command::input); the error carries what was read.
     pub fn wait_with_output(self) -> Result<Output> {
-        let Child { stdin, stdout, stderr, life } = self;
+        let Child { stdin, stdout, stderr, reader, life } = self;
         drop(stdin);
-        crate::capture::to_end(&life.0, stdout.map(Into::into), stderr.map(Into::into))
+        let (stdout, stderr) = (stdout.map(Into::into), stderr.map(Into::into));
+        let output = crate::capture::to_end(&life.0, stdout, stderr)?;
+        crate::engine::check_reader(reader.as_ref(), &life.0, output)
     }
 
     /// Kills the child and all its descendants by SIGKILL, and returns at once. Fine also when it

@@ -10,10 +10,11 @@ use std::time::Duration;
 
 use crate::child::Child;
 use crate::environment::{CommandEnvs, Environment};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::ext::Setup;
 use crate::input::Input;
-use crate::report::{Leftovers, Output, Reason};
+use crate::limits::Limits;
+use crate::report::{Leftovers, Output};
 use crate::signal::Signal;
 use crate::stdio::Stdio;
 
@@ -48,6 +49,7 @@ pub struct Command {
     pub(crate) descriptors: Vec<(RawFd, Option<OwnedFd>)>,
     pub(crate) setup: Setup,
     pub(crate) terms: Terms,
+    pub(crate) limits: Limits,
 }
 
 pub(crate) enum Stdin {
@@ -101,6 +103,7 @@ impl Command {
                 stop_signal: Signal::TERM,
                 leftovers: Leftovers::default(),
             },
+            limits: Limits::default(),
         }
     }
 
@@ -293,7 +296,7 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// The spawn fails with [`is_invalid_input`](Error::is_invalid_input) where `n` is below 3, at
+    /// The spawn fails with [`is_invalid_input`](crate::Error::is_invalid_input) where `n` is below 3, at
     /// the limit of open files, or given twice.
     pub fn fd(&mut self, n: RawFd, fd: impl Into<OwnedFd>) -> &mut Command {
         self.descriptors.push((n, Some(fd.into())));
@@ -340,7 +343,7 @@ impl Command {
     }
 
     /// As [`output`](Command::output), but any other end than an exit by itself with code 0 is an
-    /// error, whose [`output`](Error::output) has all that was written and the report.
+    /// error, whose [`output`](crate::Error::output) has all that was written and the report.
     ///
     /// ```
     /// use netrunner_sync::Command;
@@ -354,15 +357,10 @@ impl Command {
     ///
     /// # Errors
     ///
-    /// As [`output`](Command::output), and [`is_failure`](Error::is_failure),
-    /// [`is_timeout`](Error::is_timeout) and the like for an outcome that is not a success.
+    /// As [`output`](Command::output), and [`is_failure`](crate::Error::is_failure),
+    /// [`is_timeout`](crate::Error::is_timeout) and the like for an outcome that is not a success.
     pub fn run(&mut self) -> Result<Output> {
-        let output = self.output()?;
-        if output.report.reason == Reason::Exited && output.status.success() {
-            Ok(output)
-        } else {
-            Err(Error::outcome(&self.program, output))
-        }
+        self.output()?.judge(&self.program)
     }
 
     /// The program, as it was given to [`new`](Command::new).

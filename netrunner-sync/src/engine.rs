@@ -4,26 +4,30 @@
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use netrunner_core::message::Session;
 use netrunner_core::spawn::Notify;
 
-use crate::capture::Capture;
+use crate::capture::{Capture, Keep};
 use crate::child::{Child, Life};
 use crate::command::Command;
 use crate::error::{Error, Result, shown};
-use crate::feed::{Feed, ReaderFeed};
+use crate::feed::Feed;
 use crate::guardian::Guardian;
 use crate::lane;
+use crate::meter::Meter;
+use crate::outcome::Captured;
 use crate::pool::Taken;
+use crate::reader_feed::ReaderFeed;
 use crate::report::Output;
-use crate::request::Prepared;
+use crate::request::{Prepared, pipe_error};
 use crate::rights::Rights;
 use crate::running::{Progress, Role, Running};
 use crate::runtime::Runtime;
 use crate::shepherd::Shepherd;
-use crate::streams::{ChildStderr, ChildStdin, ChildStdout};
+use crate::streams::{Inlet, Outlet};
 use crate::watcher::Word;
 use crate::wiring::{self, Ends, Fodder, Streams};
 
@@ -52,7 +56,14 @@ fn prepare(command: &mut Command, streams: Streams, notify: Notify) -> Result<La
     let rights = Rights::now().map_err(|cause| Error::system("read the own credentials", cause))?;
     let mut prepared = Prepared::check(command, &rights)?;
     let ends = wiring::connect(command, streams, &mut prepared)?;
-    let running = Running::new(runtime, command.program.clone(), command.terms.grace);
+    let running = Running::new(runtime, command.program.clone(), &command.terms);
+    // `output` counts what it has at the end, and `spawn` while its streams are used.
+    if notify == Notify::Start || command.limits.are_set() {
+        let meter =
+            Meter::new(&running, &command.limits, ends.stdout.as_ref(), ends.stderr.as_ref());
+        let failed = |cause| pipe_error(&command.program, "output", cause);
+        running.count(meter.map_err(failed)?);
+    }
     let timeout = command.terms.timeout;
     let attempt = Attempt { runtime, prepared, rights, notify, timeout, tries: 0 };
     Ok(Launch { running, attempt, ends })
@@ -188,8 +199,20 @@ fn is_gone(cause: &std::io::Error) -> bool {
     )
 }
 
-pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
-    let launch = prepare(command, Streams::Inherit, Notify::Start)?;
+/// A command that runs, with our ends of its pipes.
+pub(crate) struct Started {
+    pub(crate) running: Arc<Running>,
+    pub(crate) life: Life,
+    pub(crate) stdin: Option<Inlet>,
+    pub(crate) stdout: Option<Outlet>,
+    pub(crate) stderr: Option<Outlet>,
+    /// What feeds it, if that is a reader.
+    pub(crate) reader: Option<ReaderFeed>,
+}
+
+/// Starts a command, and feeds what is to be fed in the background.
+pub(crate) fn start(command: &mut Command, streams: Streams) -> Result<Started> {
+    let launch = prepare(command, streams, Notify::Start)?;
     let Launch { running, mut attempt, ends } = launch;
     let life = Life::of(&running);
     let role = running.begin();
@@ -201,7 +224,7 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
             Progress::Started => break,
             Progress::NeverRan => shepherd = attempt.send_again(&running, &role)?,
             Progress::Over => {
-                running.output(Vec::new(), Vec::new())?;
+                running.output(Captured::default())?;
                 break;
             }
         }
@@ -209,83 +232,114 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
     drop(role);
     // The far ends of the pipes are the command's alone now, so that we see when it closes them.
     drop(attempt);
-    let stdin = feed_in_background(&running, command, ends.input, ends.stdin)?;
-    let stdout = ends.stdout.map(ChildStdout::new);
-    let stderr = ends.stderr.map(ChildStderr::new);
-    Ok(Child::new(life, stdin, stdout, stderr))
-}
-
-/// Leaves what is to be fed to the watcher or a thread; without anything the caller gets the pipe.
-fn feed_in_background(
-    running: &Arc<Running>,
-    command: &Command,
-    input: Option<Fodder>,
-    pipe: Option<OwnedFd>,
-) -> Result<Option<ChildStdin>> {
-    let Some(pipe) = pipe else { return Ok(None) };
-    match input {
-        None => return Ok(Some(ChildStdin::new(pipe))),
-        Some(Fodder::Bytes(bytes)) => running.tell(Word::Feed(Feed::new(pipe, bytes))),
-        Some(Fodder::Reader(reader)) => {
-            start_reader(command, reader, pipe)?;
+    let Ends { stdin, input, stdout, stderr } = ends;
+    let written = counter(&running);
+    let mut started = Started {
+        stdin: None,
+        stdout: stdout.map(|pipe| Outlet::new(pipe, running.meter().and_then(Meter::stdout))),
+        stderr: stderr.map(|pipe| Outlet::new(pipe, running.meter().and_then(Meter::stderr))),
+        reader: None,
+        running,
+        life,
+    };
+    match (stdin, input) {
+        (None, _) => {}
+        (Some(pipe), None) => started.stdin = Some(Inlet::new(pipe, Some(written))),
+        (Some(pipe), Some(Fodder::Bytes(bytes))) => {
+            started.running.tell(Word::Feed(Feed::new(pipe, bytes, written)));
+        }
+        (Some(pipe), Some(Fodder::Reader(reader))) => {
+            started.reader = Some(start_reader(command, reader, pipe, written)?);
         }
     }
-    Ok(None)
+    if let Some(meter) = started.running.meter() {
+        meter.start();
+    }
+    Ok(started)
+}
+
+/// Where the bytes of the input are counted.
+fn counter(running: &Running) -> Arc<AtomicU64> {
+    running.meter().map_or_else(Arc::default, Meter::written)
+}
+
+pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
+    let started = start(command, Streams::Inherit)?;
+    if command.limits.idle_timeout.is_some() {
+        started.running.tell(Word::Listen(Arc::downgrade(&started.running)));
+    }
+    Ok(Child::new(started))
 }
 
 fn start_reader(
     command: &Command,
     reader: Box<dyn std::io::Read + Send>,
     pipe: OwnedFd,
+    written: Arc<AtomicU64>,
 ) -> Result<ReaderFeed> {
-    ReaderFeed::start(reader, pipe).map_err(|cause| {
-        let step = format!("start the thread that feeds `{}`", shown(&command.program));
+    ReaderFeed::start(reader, pipe, written).map_err(|cause| {
+        let step = format!("start the threads that feed `{}`", shown(&command.program));
         Error::system(step, cause)
     })
 }
 
 pub(crate) fn status(command: &mut Command) -> Result<ExitStatus> {
-    // As with std, pipes that were asked for stay open, unread, until the end.
-    run(command, Streams::Inherit, Keep::Unread).map(|output| output.status)
+    // As with std, pipes that were asked for stay open, unread, until the end; unless what the
+    // command writes is to be measured.
+    let unread = if command.limits.are_set() { Unread::No } else { Unread::Yes };
+    run(command, Streams::Inherit, Keep::Nothing, unread).map(|output| output.status)
 }
 
 pub(crate) fn output(command: &mut Command) -> Result<Output> {
-    run(command, Streams::Capture, Keep::All)
+    run(command, Streams::Capture, Keep::All, Unread::No)
 }
 
-/// What is done with piped outputs.
+/// Whether piped outputs stay unread.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Keep {
-    All,
-    Unread,
+enum Unread {
+    Yes,
+    No,
 }
 
-fn run(command: &mut Command, streams: Streams, keep: Keep) -> Result<Output> {
+fn run(command: &mut Command, streams: Streams, keep: Keep, unread: Unread) -> Result<Output> {
     let Launch { running, mut attempt, ends } = prepare(command, streams, Notify::End)?;
     let _life = Life::of(&running);
     let Ends { stdin, input, stdout, stderr } = ends;
+    let written = counter(&running);
     let mut reader = None;
     let mut feed = None;
     match (stdin, input) {
-        (Some(pipe), Some(Fodder::Bytes(bytes))) => feed = Some(Feed::new(pipe, bytes)),
+        (Some(pipe), Some(Fodder::Bytes(bytes))) => {
+            feed = Some(Feed::new(pipe, bytes, Arc::clone(&written)));
+        }
         (Some(pipe), Some(Fodder::Reader(fodder))) => {
-            reader = Some(start_reader(command, fodder, pipe)?);
+            reader = Some(start_reader(command, fodder, pipe, Arc::clone(&written))?);
         }
         // Nobody could write into it.
         (stdin, _) => drop(stdin),
     }
-    let (captured, _unread) = match keep {
-        Keep::All => ((stdout, stderr), (None, None)),
-        Keep::Unread => ((None, None), (stdout, stderr)),
+    let stdout = stdout.map(|pipe| Outlet::new(pipe, running.meter().and_then(Meter::stdout)));
+    let stderr = stderr.map(|pipe| Outlet::new(pipe, running.meter().and_then(Meter::stderr)));
+    let (captured, _unread) = match unread {
+        Unread::No => ((stdout, stderr), (None, None)),
+        Unread::Yes => ((None, None), (stdout, stderr)),
     };
-    let mut capture = Capture::new(feed, captured.0, captured.1);
+    let mut capture = Capture::new(feed, written, captured.0, captured.1, keep);
     capture.run(&running, &mut attempt)?;
-    let (stdout, stderr) = capture.into_captured();
-    let output = running.output(stdout, stderr)?;
-    match reader.and_then(|reader| reader.failure()) {
+    let output = capture.finish(&running)?;
+    check_reader(reader.as_ref(), &running, output)
+}
+
+/// The output, unless the reader that was to feed the command has failed.
+pub(crate) fn check_reader(
+    reader: Option<&ReaderFeed>,
+    running: &Running,
+    output: Output,
+) -> Result<Output> {
+    match reader.and_then(ReaderFeed::failure) {
         None => Ok(output),
         Some(cause) => {
-            let step = format!("read the input of `{}`", shown(&command.program));
+            let step = format!("read the input of `{}`", shown(running.program()));
             Err(Error::system(step, cause).with_output(output))
         }
     }

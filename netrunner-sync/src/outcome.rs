@@ -10,7 +10,8 @@ use std::time::Duration;
 use netrunner_core::message::{self, End, Exited, Process, SpawnFailed, Step};
 
 use crate::error::{Error, Result, shown};
-use crate::report::{Leftover, Output, Reason, Report, Usage};
+use crate::meter::Meter;
+use crate::report::{IoCounters, Leftover, Output, Reason, Report, Usage};
 
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -22,6 +23,15 @@ pub(crate) enum Outcome {
     Detached,
     /// The shepherd is gone or makes no sense.
     Lost(String),
+}
+
+/// What was read of a command.
+#[derive(Debug, Default)]
+pub(crate) struct Captured {
+    pub(crate) stdout: Vec<u8>,
+    pub(crate) stderr: Vec<u8>,
+    /// Counted after the end; without it the report has what was counted until then.
+    pub(crate) io: Option<IoCounters>,
 }
 
 impl Outcome {
@@ -37,6 +47,7 @@ impl Outcome {
             reason: reason(exited.reason),
             wall: exited.wall,
             usage: usage(exited.usage),
+            io: IoCounters::default(),
             leftovers: exited.leftovers.into_iter().map(leftover).collect(),
         };
         let mut survivors: Vec<_> = exited.survivors.into_iter().map(leftover).collect();
@@ -44,6 +55,14 @@ impl Outcome {
             survivors.push(Leftover { pid: exited.pid.0, name: OsString::new() });
         }
         Outcome::Ended { report, survivors }
+    }
+
+    /// Adds what only the client knows.
+    pub(crate) fn complete(&mut self, meter: &Meter) {
+        match self {
+            Outcome::Ended { report, .. } => meter.complete(report),
+            Outcome::Failed(_) | Outcome::Detached | Outcome::Lost(_) => {}
+        }
     }
 
     pub(crate) fn report(&self) -> Option<&Report> {
@@ -58,22 +77,18 @@ impl Outcome {
         match self {
             Outcome::Ended { report, survivors } if survivors.is_empty() => Ok(report.status),
             Outcome::Ended { .. } | Outcome::Failed(_) | Outcome::Detached | Outcome::Lost(_) => {
-                self.output(program, pid, Vec::new(), Vec::new()).map(|output| output.status)
+                self.output(program, pid, Captured::default()).map(|output| output.status)
             }
         }
     }
 
     /// The whole, with what was read.
-    pub(crate) fn output(
-        &self,
-        program: &OsStr,
-        pid: u32,
-        stdout: Vec<u8>,
-        stderr: Vec<u8>,
-    ) -> Result<Output> {
+    pub(crate) fn output(&self, program: &OsStr, pid: u32, captured: Captured) -> Result<Output> {
+        let Captured { stdout, stderr, io } = captured;
         match self {
             Outcome::Ended { report, survivors } => {
-                let (status, report) = (report.status, report.clone());
+                let (status, mut report) = (report.status, report.clone());
+                report.io = io.unwrap_or(report.io);
                 let output = Output { status, stdout, stderr, report };
                 if survivors.is_empty() {
                     Ok(output)
@@ -94,6 +109,7 @@ impl Outcome {
                     reason: Reason::ShepherdLost,
                     wall: Duration::ZERO,
                     usage: Usage::default(),
+                    io: io.unwrap_or_default(),
                     leftovers: Vec::new(),
                 };
                 let output = Output { status, stdout, stderr, report };

@@ -1,8 +1,10 @@
 //! What is told about a command that has ended: its output, how it came about and what it used.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::process::ExitStatus;
 use std::time::Duration;
+
+use crate::error::{Error, Result};
 
 /// Everything a command left: its status, what it wrote, and a [`Report`].
 ///
@@ -25,6 +27,17 @@ pub struct Output {
     pub stderr: Vec<u8>,
     /// How it came about.
     pub report: Report,
+}
+
+impl Output {
+    /// An error, unless the command exited 0 by itself.
+    pub(crate) fn judge(self, program: &OsStr) -> Result<Output> {
+        if self.report.reason == Reason::Exited && self.status.success() {
+            Ok(self)
+        } else {
+            Err(Error::outcome(program, self))
+        }
+    }
 }
 
 /// How a command ended, why, and what it used.
@@ -52,6 +65,8 @@ pub struct Report {
     pub wall: Duration,
     /// What it used, its reaped descendants included.
     pub usage: Usage,
+    /// How many bytes went through its pipes.
+    pub io: IoCounters,
     /// The descendants that were alive after the child had ended and a settling time of 20 ms.
     /// They were stopped, or waited for, or kept, as [`Leftovers`] says.
     pub leftovers: Vec<Leftover>,
@@ -75,6 +90,31 @@ pub struct Usage {
     pub voluntary_switches: u64,
     /// Context switches because another was to run.
     pub involuntary_switches: u64,
+}
+
+/// How many bytes the client moved through the pipes of a command.
+///
+/// What a command reads and writes through anything else, a file or an inherited stream, is not
+/// counted. For a [`Child`](crate::Child) whose streams are read by hand, the report has what was read
+/// until the command was over.
+///
+/// ```
+/// let output = netrunner_sync::Command::new("tr").args(["a", "b"]).input("aaaa").output()?;
+/// assert_eq!((output.report.io.stdin, output.report.io.stdout), (4, 4));
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct IoCounters {
+    /// Written to its standard input, whether it read them or not.
+    pub stdin: u64,
+    /// Read from its standard output and handed to the caller.
+    pub stdout: u64,
+    /// Read from its standard error and handed to the caller.
+    pub stderr: u64,
+    /// Read from either and thrown away, because they were beyond
+    /// [`max_output`](crate::Command::max_output).
+    pub discarded: u64,
 }
 
 /// A descendant that was still alive when its command had ended.

@@ -5,7 +5,7 @@
 //! outcome is stored once, and only then does the shepherd go back to the pool, so that nobody can
 //! read the next command's events for this one's.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::fmt;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
@@ -19,11 +19,13 @@ use netrunner_core::supervise::SWEEPING;
 use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
+use crate::command::Terms;
 use crate::error::{Error, Result, shown};
 use crate::lane::{Blocking, PATIENCE};
-use crate::outcome::Outcome;
+use crate::meter::Meter;
+use crate::outcome::{Captured, Outcome};
 use crate::pool::Surplus;
-use crate::report::{Output, Report};
+use crate::report::{Leftovers, Output, Report};
 use crate::runtime::Runtime;
 use crate::shepherd::Shepherd;
 use crate::signal::Signal;
@@ -31,6 +33,7 @@ use crate::time::deadline_in;
 use crate::watcher::Word;
 
 mod role;
+mod silence;
 
 pub(crate) use role::{Progress, Role};
 
@@ -38,12 +41,15 @@ pub(crate) struct Running {
     id: CommandId,
     program: OsString,
     grace: Duration,
+    leftovers: Leftovers,
     runtime: &'static Runtime,
     /// 0 before it is known.
     pid: AtomicU32,
     state: Mutex<State>,
     change: Condvar,
     outcome: OnceLock<Outcome>,
+    /// Where its bytes are counted; not there where nobody asks before the end.
+    meter: OnceLock<Meter>,
 }
 
 #[derive(Default)]
@@ -87,20 +93,18 @@ enum After {
 }
 
 impl Running {
-    pub(crate) fn new(
-        runtime: &'static Runtime,
-        program: OsString,
-        grace: Duration,
-    ) -> Arc<Running> {
+    pub(crate) fn new(runtime: &'static Runtime, program: OsString, terms: &Terms) -> Arc<Running> {
         Arc::new(Running {
             id: runtime.next_command(),
             program,
-            grace,
+            grace: terms.grace,
+            leftovers: terms.leftovers,
             runtime,
             pid: AtomicU32::new(0),
             state: Mutex::default(),
             change: Condvar::new(),
             outcome: OnceLock::new(),
+            meter: OnceLock::new(),
         })
     }
 
@@ -129,6 +133,19 @@ impl Running {
 
     pub(crate) fn outcome(&self) -> Option<&Outcome> {
         self.outcome.get()
+    }
+
+    pub(crate) fn program(&self) -> &OsStr {
+        &self.program
+    }
+
+    pub(crate) fn meter(&self) -> Option<&Meter> {
+        self.meter.get()
+    }
+
+    /// Counts the bytes from now on. There is one meter at most.
+    pub(crate) fn count(&self, meter: Meter) {
+        let _ = self.meter.set(meter);
     }
 
     pub(crate) fn report(&self) -> Option<&Report> {
@@ -308,6 +325,12 @@ impl Running {
         self.wait()
     }
 
+    /// Begins the stop ladder for a reason that only the client can see. Does not wait.
+    pub(crate) fn ask_to_stop(&self, reason: Reason) {
+        // It fails only in a forked copy of the client, where nothing of the command is ours.
+        let _ = self.ask(&Request::Stop(self.id, reason), self.grace);
+    }
+
     /// Asks for the end, which is due when `grace` and the time for sweeps have passed. A shepherd
     /// that has not even read the request when `grace` has passed does not react at all.
     fn ask(&self, request: &Request<'_>, grace: Duration) -> Result<()> {
@@ -385,7 +408,10 @@ impl Running {
     }
 
     /// Stores the outcome, unless there is one, and lets the shepherd go.
-    fn finish(&self, outcome: Outcome, after: After) {
+    fn finish(&self, mut outcome: Outcome, after: After) {
+        if let Some(meter) = self.meter() {
+            outcome.complete(meter);
+        }
         if let Outcome::Lost(_) = outcome {
             self.kill_child();
         }
@@ -404,9 +430,9 @@ impl Running {
     }
 
     /// What a command that is over has come to.
-    pub(crate) fn output(&self, stdout: Vec<u8>, stderr: Vec<u8>) -> Result<Output> {
+    pub(crate) fn output(&self, captured: Captured) -> Result<Output> {
         match self.outcome.get() {
-            Some(outcome) => outcome.output(&self.program, self.pid(), stdout, stderr),
+            Some(outcome) => outcome.output(&self.program, self.pid(), captured),
             None => Err(Error::system(
                 format!("wait for `{}`", shown(&self.program)),
                 std::io::ErrorKind::WouldBlock,
@@ -441,7 +467,7 @@ impl Running {
 }
 
 /// The earlier of two deadlines; none is never.
-fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
+pub(crate) fn earliest(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     match (one, other) {
         (Some(one), Some(other)) => Some(one.min(other)),
         (one, other) => one.or(other),

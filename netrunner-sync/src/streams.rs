@@ -1,17 +1,21 @@
 //! The client's ends of a child's pipes: non-blocking underneath, tried first, waited for only
-//! when they would block.
+//! when they would block. What is counted and limited of it is the work of `meter`.
 
 use std::fmt;
 use std::io::{self, IoSlice, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
+use rustix::buffer::spare_capacity;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
 use rustix::pipe::PipeFlags;
 
 use crate::lane::above_stdio;
+use crate::meter::Flow;
 use crate::time::until;
 
 /// The writing end of a child's standard input.
@@ -27,7 +31,7 @@ use crate::time::until;
 /// assert_eq!(child.wait_with_output()?.stdout, b"hello");
 /// # Ok::<(), netrunner_sync::Error>(())
 /// ```
-pub struct ChildStdin(OwnedFd);
+pub struct ChildStdin(Inlet);
 
 /// The reading end of a child's standard output.
 ///
@@ -48,10 +52,31 @@ pub struct ChildStdin(OwnedFd);
 /// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
 /// # Ok::<(), netrunner_sync::Error>(())
 /// ```
-pub struct ChildStdout(OwnedFd);
+pub struct ChildStdout(Outlet);
 
 /// The reading end of a child's standard error, as [`ChildStdout`] is.
-pub struct ChildStderr(OwnedFd);
+pub struct ChildStderr(Outlet);
+
+/// Where the client writes to a command.
+pub(crate) struct Inlet {
+    fd: OwnedFd,
+    written: Option<Arc<AtomicU64>>,
+}
+
+/// Where the client reads from a command.
+pub(crate) struct Outlet {
+    fd: OwnedFd,
+    tap: Option<Tap>,
+}
+
+/// The meter of an outlet, which has to know when that is closed.
+struct Tap(Arc<Flow>);
+
+impl Drop for Tap {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
 
 /// Both ends of a new pipe to a child: ours does not block, the child's does, and neither survives
 /// an exec.
@@ -102,37 +127,145 @@ fn retry<T>(
     }
 }
 
-fn read(fd: &OwnedFd, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
-    retry(fd, PollFlags::IN, deadline, || rustix::io::read(fd, &mut *buffer))
+impl Outlet {
+    /// `flow` is where its bytes are counted.
+    pub(crate) fn new(fd: OwnedFd, flow: Option<Arc<Flow>>) -> Outlet {
+        Outlet { fd, tap: flow.map(Tap) }
+    }
+
+    pub(crate) fn pipe(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    /// Reads without waiting.
+    pub(crate) fn try_read(&self, buffer: &mut [u8]) -> rustix::io::Result<usize> {
+        match &self.tap {
+            None => rustix::io::read(&self.fd, buffer),
+            Some(_) if buffer.is_empty() => Ok(0),
+            Some(Tap(flow)) => flow.read(|most| {
+                let most = most.min(buffer.len());
+                rustix::io::read(&self.fd, &mut buffer[..most])
+            }),
+        }
+    }
+
+    /// Reads without waiting into the room that `bytes` has.
+    pub(crate) fn try_read_into(&self, bytes: &mut Vec<u8>) -> rustix::io::Result<usize> {
+        let Some(Tap(flow)) = &self.tap else {
+            return rustix::io::read(&self.fd, spare_capacity(bytes));
+        };
+        flow.read(|most| {
+            let before = bytes.len();
+            if bytes.capacity() - before <= most {
+                return rustix::io::read(&self.fd, spare_capacity(bytes));
+            }
+            bytes.resize(before + most, 0);
+            let result = rustix::io::read(&self.fd, &mut bytes[before..]);
+            bytes.truncate(before + result.unwrap_or(0));
+            result
+        })
+    }
+
+    fn read(&self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+        retry(&self.fd, PollFlags::IN, deadline, || self.try_read(buffer))
+    }
+
+    fn read_vectored(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let room = buffers.iter().map(|buffer| buffer.len()).sum();
+        retry(&self.fd, PollFlags::IN, None, || match &self.tap {
+            None => rustix::io::readv(&self.fd, buffers),
+            Some(_) if room == 0 => Ok(0),
+            Some(Tap(flow)) => flow.read(|most| {
+                if most >= room {
+                    return rustix::io::readv(&self.fd, buffers);
+                }
+                // The limit is somewhere among them.
+                let first = buffers.iter_mut().find(|buffer| !buffer.is_empty());
+                first.map_or(Ok(0), |buffer| {
+                    let most = most.min(buffer.len());
+                    rustix::io::read(&self.fd, &mut buffer[..most])
+                })
+            }),
+        })
+    }
+
+    /// The plain descriptor, of which nothing is known any more.
+    fn into_pipe(self) -> OwnedFd {
+        if let Some(Tap(flow)) = &self.tap {
+            flow.give_away();
+        }
+        self.fd
+    }
 }
 
-fn write(fd: &OwnedFd, bytes: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
-    retry(fd, PollFlags::OUT, deadline, || rustix::io::write(fd, bytes))
+impl From<OwnedFd> for Outlet {
+    fn from(fd: OwnedFd) -> Outlet {
+        Outlet::new(fd, None)
+    }
+}
+
+impl Inlet {
+    /// `written` is where its bytes are counted.
+    pub(crate) fn new(fd: OwnedFd, written: Option<Arc<AtomicU64>>) -> Inlet {
+        Inlet { fd, written }
+    }
+
+    fn pipe(&self) -> &OwnedFd {
+        &self.fd
+    }
+
+    fn write(
+        &self,
+        deadline: Option<Instant>,
+        write: impl FnMut() -> rustix::io::Result<usize>,
+    ) -> io::Result<usize> {
+        let count = retry(&self.fd, PollFlags::OUT, deadline, write)?;
+        if let Some(written) = &self.written {
+            written.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        Ok(count)
+    }
+
+    fn into_pipe(self) -> OwnedFd {
+        self.fd
+    }
+}
+
+impl From<OwnedFd> for Inlet {
+    fn from(fd: OwnedFd) -> Inlet {
+        Inlet::new(fd, None)
+    }
 }
 
 macro_rules! stream {
-    ($name:ident) => {
-        impl $name {
-            pub(crate) fn new(ours: OwnedFd) -> $name {
-                $name(ours)
+    ($name:ident, $end:ident) => {
+        impl From<$end> for $name {
+            fn from(end: $end) -> $name {
+                $name(end)
+            }
+        }
+
+        impl From<$name> for $end {
+            fn from(stream: $name) -> $end {
+                stream.0
             }
         }
 
         impl fmt::Debug for $name {
             fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($name)).field(&self.0).finish()
+                f.debug_tuple(stringify!($name)).field(self.0.pipe()).finish()
             }
         }
 
         impl AsFd for $name {
             fn as_fd(&self) -> BorrowedFd<'_> {
-                self.0.as_fd()
+                self.0.pipe().as_fd()
             }
         }
 
         impl AsRawFd for $name {
             fn as_raw_fd(&self) -> RawFd {
-                self.0.as_raw_fd()
+                self.0.pipe().as_raw_fd()
             }
         }
 
@@ -145,10 +278,11 @@ macro_rules! stream {
         impl From<$name> for OwnedFd {
             /// The descriptor, made blocking again, as another process or library expects it.
             fn from(stream: $name) -> OwnedFd {
+                let fd = stream.0.into_pipe();
                 // It can't fail on a pipe that is open; if it did, reads and writes could say
                 // `WouldBlock`, and nothing would be lost.
-                let _ = rustix::fs::fcntl_setfl(&stream.0, OFlags::empty());
-                stream.0
+                let _ = rustix::fs::fcntl_setfl(&fd, OFlags::empty());
+                fd
             }
         }
 
@@ -159,7 +293,7 @@ macro_rules! stream {
                 if let Ok(flags) = rustix::fs::fcntl_getfl(&fd) {
                     let _ = rustix::fs::fcntl_setfl(&fd, flags | OFlags::NONBLOCK);
                 }
-                $name(fd)
+                $name(fd.into())
             }
         }
     };
@@ -167,7 +301,7 @@ macro_rules! stream {
 
 macro_rules! reader {
     ($name:ident) => {
-        stream!($name);
+        stream!($name, Outlet);
 
         impl $name {
             /// Reads what is there, and waits for it until `deadline`.
@@ -177,17 +311,17 @@ macro_rules! reader {
             /// [`TimedOut`](io::ErrorKind::TimedOut) if there was nothing until then; a deadline
             /// in the past reads without waiting.
             pub fn read_deadline(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
-                read(&self.0, buffer, Some(deadline))
+                self.0.read(buffer, Some(deadline))
             }
         }
 
         impl Read for &$name {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                read(&self.0, buffer, None)
+                self.0.read(buffer, None)
             }
 
             fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                retry(&self.0, PollFlags::IN, None, || rustix::io::readv(&self.0, buffers))
+                self.0.read_vectored(buffers)
             }
         }
 
@@ -205,7 +339,7 @@ macro_rules! reader {
 
 reader!(ChildStdout);
 reader!(ChildStderr);
-stream!(ChildStdin);
+stream!(ChildStdin, Inlet);
 
 impl ChildStdin {
     /// Writes what fits, and waits for room until `deadline`.
@@ -215,17 +349,17 @@ impl ChildStdin {
     /// [`TimedOut`](io::ErrorKind::TimedOut) if there was no room until then; a deadline in the
     /// past writes without waiting.
     pub fn write_deadline(&self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
-        write(&self.0, bytes, Some(deadline))
+        self.0.write(Some(deadline), || rustix::io::write(self.0.pipe(), bytes))
     }
 }
 
 impl Write for &ChildStdin {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        write(&self.0, bytes, None)
+        self.0.write(None, || rustix::io::write(self.0.pipe(), bytes))
     }
 
     fn write_vectored(&mut self, buffers: &[IoSlice<'_>]) -> io::Result<usize> {
-        retry(&self.0, PollFlags::OUT, None, || rustix::io::writev(&self.0, buffers))
+        self.0.write(None, || rustix::io::writev(self.0.pipe(), buffers))
     }
 
     fn flush(&mut self) -> io::Result<()> {

@@ -1,6 +1,7 @@
 //! The client's one background thread. It takes over commands whose handle was dropped, notices
-//! shepherds and guardians that have ended, feeds input to commands of `spawn`, and sends home
-//! shepherds that have long been idle. It sleeps without a timeout when nothing of that is due.
+//! shepherds and guardians that have ended, feeds input to commands of `spawn`, looks whether they
+//! are silent and reads what they write beyond their limit, and sends home shepherds that have long
+//! been idle. It sleeps without a timeout when nothing of that is due.
 //!
 //! All signals are blocked in it, so the client's handlers never run here.
 
@@ -18,6 +19,7 @@ use rustix::process::Pid;
 
 use crate::feed::{Fed, Feed};
 use crate::guardian::Guardian;
+use crate::meter::{Discarded, Flow};
 use crate::poll::{Interest, Key, Poll, Waker};
 use crate::running::Running;
 use crate::runtime::Runtime;
@@ -37,6 +39,10 @@ pub(crate) enum Word {
     Overdue(CommandId, Instant, Arc<Shepherd>),
     /// This is to be written into a command's standard input.
     Feed(Feed),
+    /// This command may be silent for a limited time only.
+    Listen(Weak<Running>),
+    /// What still comes here is to be read for nobody.
+    Surplus(Arc<Flow>, Arc<OwnedFd>),
     /// There are idle shepherds.
     Idle,
     /// This shepherd, of which there is no pidfd, is about to end, and may be the client's to reap.
@@ -61,8 +67,10 @@ impl Watcher {
             sources: HashMap::new(),
             dropped: HashMap::new(),
             overdue: Vec::new(),
+            silent: Vec::new(),
             trim_at: None,
             dying: Vec::new(),
+            scratch: Vec::new(),
         };
         let thread = thread::Builder::new().name("netrunner-watcher".to_owned());
         let start = || thread.stack_size(STACK).spawn(move || state.run());
@@ -80,6 +88,9 @@ impl Watcher {
 /// Nothing here recurses or keeps much on the stack.
 const STACK: usize = 256 << 10;
 
+/// How much is read for nobody at a time: a whole pipe.
+const SURPLUS: usize = 64 << 10;
+
 /// The pause after a poll that failed, which it does only where the kernel is out of memory.
 const AFTER_FAILURE: Duration = Duration::from_millis(100);
 
@@ -93,9 +104,13 @@ struct State {
     sources: HashMap<Key, Source>,
     dropped: HashMap<CommandId, Dropped>,
     overdue: Vec<(Instant, CommandId, Weak<Shepherd>)>,
+    /// Commands that may be silent for a limited time, and when each is looked at next.
+    silent: Vec<(Instant, Weak<Running>)>,
     trim_at: Option<Instant>,
     /// What is ending, when to look next, and how long to pause after that.
     dying: Vec<(Instant, Duration, Dying)>,
+    /// Where what nobody wants is read to.
+    scratch: Vec<u8>,
 }
 
 /// A process that is ending, and may be the client's to reap.
@@ -122,6 +137,8 @@ enum Source {
     Lane(CommandId),
     /// The standard input of a command.
     Feed(Feed),
+    /// An output beyond its limit.
+    Surplus(Arc<Flow>),
 }
 
 /// A command whose handle was dropped. It is kept until it is over.
@@ -166,6 +183,11 @@ impl State {
                 self.overdue.push((at, id, Arc::downgrade(&shepherd)));
             }
             Word::Feed(feed) => self.feed(feed),
+            Word::Listen(running) => self.silent.push((Instant::now(), running)),
+            Word::Surplus(flow, pipe) => {
+                self.scratch.resize(SURPLUS, 0);
+                self.watch(pipe, Interest::Readable, Source::Surplus(flow));
+            }
             Word::Idle => self.trim_at = Some(Instant::now()),
             Word::Ending(pid) => self.await_end(Dying::Shepherd(pid)),
         }
@@ -188,6 +210,13 @@ impl State {
         match self.sources.get(&key) {
             None => {}
             Some(Source::Lane(id)) => self.look(*id),
+            Some(Source::Surplus(flow)) => {
+                let left = flow.discard(&mut self.scratch);
+                // As in `watch`.
+                if left == Discarded::All || self.poll.arm(key).is_err() {
+                    self.unwatch(key);
+                }
+            }
             Some(Source::Shepherd(..) | Source::Guardian(_) | Source::Feed(_)) => {
                 match self.unwatch(key) {
                     Some(Source::Shepherd(shepherd, process)) => self.bury(&shepherd, &process),
@@ -196,7 +225,7 @@ impl State {
                         self.await_end(Dying::Guardian(guardian));
                     }
                     Some(Source::Feed(feed)) => self.feed(feed),
-                    Some(Source::Lane(_)) | None => {}
+                    Some(Source::Lane(_) | Source::Surplus(_)) | None => {}
                 }
             }
         }
@@ -268,8 +297,9 @@ impl State {
         let dropped = dropped.map(|at| at.since(self.runtime.now()));
         let now = Instant::now();
         let dying = self.dying.iter().map(|(at, _, _)| *at);
-        let overdue =
-            self.overdue.iter().map(|(at, _, _)| *at).chain(self.trim_at).chain(dying).min();
+        let silent = self.silent.iter().map(|(at, _)| *at);
+        let overdue = self.overdue.iter().map(|(at, _, _)| *at);
+        let overdue = overdue.chain(silent).chain(self.trim_at).chain(dying).min();
         let overdue = overdue.map(|at| at.saturating_duration_since(now));
         dropped.into_iter().chain(overdue).min()
     }
@@ -296,6 +326,14 @@ impl State {
                 running.judge(now);
             }
         }
+        self.silent.retain_mut(|(at, running)| {
+            if *at > now {
+                return true;
+            }
+            let next = running.upgrade().and_then(|running| running.judge_silence());
+            *at = next.unwrap_or(now);
+            next.is_some()
+        });
         self.dying.retain_mut(|(at, pause, dying)| {
             if *at > now {
                 return true;

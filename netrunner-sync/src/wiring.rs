@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError};
 use crate::command::{Command, Stderr, Stdin};
 use crate::error::Result;
 use crate::input::{Feed, Input};
+use crate::limits;
 use crate::request::{Passed, Prepared, pipe_error, spent};
 use crate::stdio::{Source, Stdio};
 use crate::streams::{pipe_from_child, pipe_to_child};
@@ -43,7 +44,7 @@ impl Streams {
         }
     }
 
-    fn output(self) -> Stdio {
+    pub(crate) fn output(self) -> Stdio {
         match self {
             Streams::Inherit => Stdio::inherit(),
             Streams::Capture => Stdio::piped(),
@@ -58,6 +59,7 @@ pub(crate) fn connect(
     prepared: &mut Prepared,
 ) -> Result<Ends> {
     check(command)?;
+    limits::check(command, default)?;
     let mut ends = Ends::default();
     match &mut command.stdin {
         Some(Stdin::Input(input)) => connect_input(input, prepared, &mut ends)?,
