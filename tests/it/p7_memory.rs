@@ -1,0 +1,112 @@
+//! P7: memory is bounded by what was asked to be kept, while gigabytes flow.
+
+use std::io::Read;
+
+use netrunner_sync::{Command, Event, Excess, Input, Stdio};
+use netrunner_tests::procs;
+
+use crate::harness::*;
+
+/// More than all the memory that a test may take.
+const MUCH: u64 = 2 << 30;
+
+/// What a body may take on top of what it had: buffers, and what the allocator keeps.
+const LITTLE: u64 = 64 << 20;
+
+/// The most memory that this process ever had resident, in bytes.
+fn peak() -> u64 {
+    let lines = procs::status_lines(std::process::id(), &["VmHWM"]);
+    let kib = lines.first().and_then(|line| line.split(' ').nth(1)).expect("VmHWM");
+    kib.parse::<u64>().expect("a number") << 10
+}
+
+#[track_caller]
+fn in_little_memory(work: impl FnOnce()) {
+    let before = peak();
+    work();
+    let more = peak() - before;
+    assert!(more < LITTLE, "{more} bytes more");
+}
+
+fn flood() -> Command {
+    let mut command = Command::new("head");
+    command.args(["-c", &MUCH.to_string(), "/dev/zero"]);
+    command
+}
+
+#[test]
+fn events_of_gigabytes_take_little_memory() {
+    arena(|| {
+        in_little_memory(|| {
+            let mut count = 0;
+            for event in flood().events().expect("events") {
+                match event.expect("an event") {
+                    Event::Stdout(bytes) => count += bytes.len() as u64,
+                    Event::Exited(report) => assert_eq!(report.io.stdout, MUCH),
+                    other @ (Event::Stderr(_) | _) => panic!("{other:?}"),
+                }
+            }
+            assert_eq!(count, MUCH);
+        });
+    });
+}
+
+#[test]
+fn lines_of_gigabytes_take_little_memory() {
+    arena(|| {
+        in_little_memory(|| {
+            let mut count = 0;
+            let mut command = Command::new("sh");
+            command.args(["-c", &format!("yes {} | head -n 2000000", "x".repeat(999))]);
+            for line in command.lines().expect("lines") {
+                count += line.expect("a line").len() + 1;
+            }
+            assert_eq!(count, 2_000_000_000);
+        });
+    });
+}
+
+#[test]
+fn errors_of_gigabytes_beside_the_lines_take_little_memory() {
+    arena(|| {
+        in_little_memory(|| {
+            let mut command = Command::new("sh");
+            command.args(["-c", "head -c 1G /dev/zero >&2; echo end >&2; echo one; exit 1"]);
+            let mut lines = command.lines().expect("lines");
+            assert_eq!(lines.next().expect("an item").expect("a line"), "one");
+            let error = lines.next().expect("an item").expect_err("the failure");
+            let stderr = &error.output().expect("its output").stderr;
+            assert_eq!(stderr.len(), 16 << 20);
+            assert!(stderr.ends_with(b"\0end\n"), "the last of it is kept");
+        });
+    });
+}
+
+#[test]
+fn discarded_gigabytes_take_little_memory() {
+    arena(|| {
+        in_little_memory(|| {
+            let output = flood().max_output(5).excess(Excess::Discard).output().expect("output");
+            assert_eq!(output.stdout, [0; 5]);
+            assert!(output.status.success());
+            assert_eq!(output.report.io.discarded, MUCH - 5);
+            let status = flood()
+                .stdout(Stdio::piped())
+                .idle_timeout(std::time::Duration::from_secs(30))
+                .status();
+            assert!(status.expect("status").success());
+        });
+    });
+}
+
+#[test]
+fn gigabytes_of_input_take_little_memory() {
+    arena(|| {
+        in_little_memory(|| {
+            let reader = Input::reader(std::io::repeat(0).take(MUCH));
+            let output = Command::new("wc").arg("-c").input(reader).output().expect("output");
+            assert_eq!(output.stdout, format!("{MUCH}\n").as_bytes());
+            assert_eq!(output.report.io.stdin, MUCH);
+        });
+    });
+}
