@@ -8,7 +8,9 @@ use std::process;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use netrunner_sync::{Command, CommandExt as _, Error, Input, Resource, Shepherds, Signal, Stdio};
+use netrunner_sync::{
+    ChildHandle, Command, CommandExt as _, Error, Input, Resource, Shepherds, Signal, Stdio,
+};
 use netrunner_tests::seccomp::{self, Handed, Only, Rule};
 use netrunner_tests::sys;
 
@@ -25,6 +27,13 @@ fn output(command: &mut Command) -> String {
 
 fn run(command: &mut Command) -> String {
     told::line(&command.run().expect_err("an error"))
+}
+
+/// What the last of the lines is when the command is ended meanwhile.
+fn end_of_lines(end: fn(&ChildHandle)) -> String {
+    let mut lines = puppet("sleep forever").lines().expect("lines");
+    end(&lines.handle());
+    told::line(&lines.next().expect("an item").expect_err("an error"))
 }
 
 /// `starts` after something was done to it that can't be.
@@ -248,7 +257,7 @@ pub(crate) const CASES: &[Case] = &[
         command.stdout(File::create("out").expect("create")).stderr_to_stdout();
         told::line(&without_descriptors(|| command.status().expect_err("no room")))
     }),
-    ("failed to start the thread that feeds `…`: …", || {
+    ("failed to start the threads that feed `…`: …", || {
         let rule = call(libc::SYS_clone3);
         let sandbox = Sandbox { rule, errno: libc::EAGAIN, process: "" };
         sandbox.run(|command| command.input(Input::reader(io::empty())).output().err())
@@ -342,6 +351,22 @@ pub(crate) const CASES: &[Case] = &[
     ("`…` was ended by …", || run(&mut puppet("die SEGV"))),
     ("`…` ran into its timeout and was stopped", || {
         run(puppet("sleep forever").timeout(Duration::from_millis(50)))
+    }),
+    ("`…` wrote nothing for too long and was stopped", || {
+        run(puppet("sleep forever").idle_timeout(Duration::from_millis(50)))
+    }),
+    ("`…` wrote too much and was stopped", || run(puppet("print much").max_output(1))),
+    ("`…` was stopped", || end_of_lines(|handle| drop(handle.stop()))),
+    ("`…` was killed", || end_of_lines(|handle| drop(handle.kill()))),
+    ("`…` needs an output that is a pipe", || {
+        told::line(&puppet("exit 0").max_output(1).status().expect_err("an error"))
+    }),
+    ("`max_output` can't be held on a … that is no pipe", || {
+        refused(|command| command.max_output(1).stdout(Stdio::inherit()))
+    }),
+    ("failed to read a line of `…` as UTF-8: …", || {
+        let mut lines = puppet("cat").input(b"\xff").lines().expect("lines");
+        told::line(&lines.next().expect("an item").expect_err("an error"))
     }),
     ("lost the shepherd of `…`: …", || {
         let mut child = puppet("sleep forever").spawn().expect("spawn");

@@ -8,7 +8,7 @@ use netrunner_tests::procs;
 use crate::harness::*;
 
 /// More than all the memory that a test may take.
-const MUCH: u64 = 2 << 30;
+const MUCH: u64 = 1 << 30;
 
 /// What a body may take on top of what it had: buffers, and what the allocator keeps.
 const LITTLE: u64 = 64 << 20;
@@ -52,16 +52,16 @@ fn events_of_gigabytes_take_little_memory() {
 }
 
 #[test]
-fn lines_of_gigabytes_take_little_memory() {
+fn a_flood_of_lines_takes_little_memory() {
     arena(|| {
         in_little_memory(|| {
             let mut count = 0;
             let mut command = Command::new("sh");
-            command.args(["-c", &format!("yes {} | head -n 2000000", "x".repeat(999))]);
+            command.args(["-c", &format!("yes {} | head -n 30000", "x".repeat(9_999))]);
             for line in command.lines().expect("lines") {
                 count += line.expect("a line").len() + 1;
             }
-            assert_eq!(count, 2_000_000_000);
+            assert_eq!(count, 300_000_000);
         });
     });
 }
