@@ -36,7 +36,8 @@
 //! - **P6, nothing leaks**: a command gets no descriptor that was not passed on purpose, and none
 //!   stays open in the client.
 //! - **P7, no lost bytes, no deadlock**: what a command wrote before it ended can be read after it;
-//!   feeding input and reading both outputs goes on together.
+//!   feeding input and reading both outputs goes on together, only as fast as it is read, in memory
+//!   that is bounded by what is to be kept ([`Command::max_output`]).
 //! - **P8, no hang**: every wait, read and write has a form with a deadline.
 //! - **P9, honest outcomes**: a failed spawn is an error of the spawn that names its step; exit code,
 //!   signal and timeout are told apart; what was written is never thrown away.

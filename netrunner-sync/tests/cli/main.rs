@@ -5,6 +5,7 @@
 mod descriptors;
 mod doctor;
 mod harness;
+mod limits;
 mod options;
 mod outcomes;
 mod reports;

@@ -16,7 +16,7 @@ const EXIT_CODES: &str = "\
 Exit codes:
   N        the command exited with code N
   128+N    signal N ended it
-  124      it timed out
+  124      it timed out, was silent for too long or wrote too much
   125      netrunner itself failed, or could not do what an option asks for
   126      the command was found but cannot be executed
   127      the command was not found
@@ -42,6 +42,7 @@ Examples:
 Units:
   D        a duration: 300ms, 0.3s, 2m, 1h, 1d; a bare number is seconds
   SIG      a signal: TERM, SIGTERM, 15, RTMIN+1
+  SIZE     a number of bytes, with K, M, G, T (powers of 1024) if you like, or max: no limit
   SOFT     a number, with K, M, G, T (powers of 1024) if you like, or max: no limit
 
 Signals:
@@ -51,7 +52,8 @@ Signals:
   what still lives.
 
 Descriptors:
-  Standard input, output and error are handed through. Others are closed in the command, except
+  Standard input, output and error are handed through; with --idle-timeout or --max-output,
+  output and error are pipes, and a terminal is no terminal to the command. Others are closed in the command, except
   those of a make jobserver that MAKEFLAGS announces, and those that --fd names.
 ";
 
@@ -94,6 +96,16 @@ pub(crate) struct Run {
     /// Stop the command after this time; 0 is at once
     #[arg(long, value_name = "D", value_parser = units::duration)]
     pub(crate) timeout: Option<Duration>,
+
+    /// Stop the command when it has written nothing for this time; its output then goes through
+    /// pipes
+    #[arg(long, value_name = "D", value_parser = units::duration)]
+    pub(crate) idle_timeout: Option<Duration>,
+
+    /// Stop the command when it writes more than this to standard output, or to standard error;
+    /// exactly so much is passed on, through pipes
+    #[arg(long, value_name = "SIZE", value_parser = units::size)]
+    pub(crate) max_output: Option<u64>,
 
     /// Time between the stop signal and SIGKILL
     #[arg(long, value_name = "D", value_parser = units::duration, default_value = "5s")]
@@ -256,6 +268,8 @@ mod tests {
         for (option, value) in [
             ("--timeout", "soon"),
             ("--grace", "-1"),
+            ("--idle-timeout", "never"),
+            ("--max-output", "much"),
             ("--signal", "NOPE"),
             ("--signal", "0"),
             ("--leftovers", "some"),

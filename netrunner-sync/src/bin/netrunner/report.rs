@@ -21,7 +21,8 @@ pub(crate) const NOT_FOUND: u8 = 127;
 
 /// The exit code that stands for an outcome.
 pub(crate) fn exit_code(reason: Reason, status: ExitStatus) -> u8 {
-    if matches!(reason, Reason::Timeout | Reason::IdleTimeout) {
+    // All three are a limit that was set here; the status is only how the stop went.
+    if matches!(reason, Reason::Timeout | Reason::IdleTimeout | Reason::OutputLimit) {
         return TIMED_OUT;
     }
     // Codes are 0 to 255 and signals 1 to 64; a status is one or the other.
@@ -207,6 +208,8 @@ mod tests {
         assert_eq!(code(Reason::Killed, 9), 137);
         assert_eq!(code(Reason::Timeout, 15), 124);
         assert_eq!(code(Reason::Timeout, 0), 124);
+        assert_eq!(code(Reason::IdleTimeout, 15), 124);
+        assert_eq!(code(Reason::OutputLimit, 0), 124);
     }
 
     #[test]

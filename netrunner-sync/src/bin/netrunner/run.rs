@@ -10,13 +10,14 @@ use netrunner_sync::{Child, Command, CommandExt, Error, Report};
 use crate::args::{Format, Run};
 use crate::complain;
 use crate::descriptors::{JOBSERVER_VARIABLES, Passed};
+use crate::passthrough::{self, Passthrough};
 use crate::report::{FAILED, Facts, NOT_EXECUTABLE, NOT_FOUND, exit_code};
 use crate::signals::Held;
 
 /// Runs it and returns the exit code.
 pub(crate) fn run(options: Run) -> u8 {
     match start(&options) {
-        Ok((child, reporter)) => finish(child, reporter),
+        Ok((child, passthrough, reporter)) => finish(child, passthrough, reporter),
         Err(failure) => {
             complain(failure.message);
             failure.code
@@ -36,7 +37,7 @@ impl From<String> for Failure {
     }
 }
 
-fn start(options: &Run) -> Result<(Child, Reporter), Failure> {
+fn start(options: &Run) -> Result<(Child, Passthrough, Reporter), Failure> {
     // First of all, while the numbers from 3 on are open only if they were when we began.
     let passed = passed(options)?;
     // A file may be a pipe that nobody has opened on the other side: this can take forever, and a
@@ -47,18 +48,21 @@ fn start(options: &Run) -> Result<(Child, Reporter), Failure> {
         command.fd(number, descriptor);
     }
     let signals = Held::new().map_err(|error| format!("failed to hold signals back: {error}"))?;
-    let child = command.spawn().map_err(|error| Failure {
+    let mut child = command.spawn().map_err(|error| Failure {
         code: spawn_failure_code(&error),
         message: error.to_string(),
     })?;
     signals.pass_to(child.handle());
-    Ok((child, reporter))
+    let passthrough = Passthrough::start(&mut child)
+        .map_err(|error| format!("failed to pass on what the command writes: {error}"))?;
+    Ok((child, passthrough, reporter))
 }
 
 /// Waits for the end. `command` is gone by now, and with it our copies of the descriptors that the
 /// child was given: whoever waits for their end does not wait for us.
-fn finish(mut child: Child, reporter: Reporter) -> u8 {
+fn finish(mut child: Child, passthrough: Passthrough, reporter: Reporter) -> u8 {
     let ended = child.wait();
+    let passed_on = passthrough.finish();
     let (code, reported) = match &ended {
         Ok(status) => {
             let report = child.report();
@@ -70,9 +74,9 @@ fn finish(mut child: Child, reporter: Reporter) -> u8 {
             (FAILED, error.output().map(|output| reporter.print(&output.report)))
         }
     };
-    match reported {
-        None | Some(Ok(())) => code,
-        Some(Err(message)) => {
+    match reported.unwrap_or(Ok(())).and(passed_on) {
+        Ok(()) => code,
+        Err(message) => {
             complain(message);
             FAILED
         }
@@ -103,6 +107,7 @@ fn command(options: &Run) -> Result<Command, String> {
     if let Some(timeout) = options.timeout {
         command.timeout(timeout);
     }
+    passthrough::limit(&mut command, options);
     command.grace(options.grace).stop_signal(options.signal).leftovers(options.leftovers.into());
     if let Some(mask) = options.umask {
         command.umask(mask);

@@ -1,0 +1,155 @@
+//! `--idle-timeout` and `--max-output`: the library measures what goes through pipes, so these two
+//! put pipes between the command and our own streams. What comes is passed on untouched, each
+//! stream by a thread of its own, and only as fast as it is taken from us. Without these options
+//! nothing of this happens.
+
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+use std::thread::{self, JoinHandle};
+use std::time::Instant;
+
+use netrunner_sync::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::io::Errno;
+
+use crate::args::Run;
+
+/// How much is passed on at a time: what a pipe holds.
+const PIECE: usize = 64 << 10;
+
+/// The threads that pass on.
+#[derive(Default)]
+pub(crate) struct Passthrough {
+    /// Rung when the command is over; not there where nothing is passed on.
+    over: Option<Arc<OwnedFd>>,
+    pumps: Vec<(&'static str, JoinHandle<rustix::io::Result<()>>)>,
+}
+
+/// Sets the limits, and pipes where there are any.
+pub(crate) fn limit(command: &mut Command, options: &Run) {
+    if let Some(idle) = options.idle_timeout {
+        command.idle_timeout(idle);
+    }
+    // `max` is no limit.
+    let most = options.max_output.filter(|&bytes| bytes != u64::MAX);
+    if let Some(most) = most {
+        command.max_output(most);
+    }
+    if options.idle_timeout.is_some() || most.is_some() {
+        command.stdout(Stdio::piped());
+        if !options.merge_stderr {
+            command.stderr(Stdio::piped());
+        }
+    }
+}
+
+impl Passthrough {
+    /// Passes on what the child writes into pipes, if there are any.
+    pub(crate) fn start(child: &mut Child) -> io::Result<Passthrough> {
+        if child.stdout.is_none() && child.stderr.is_none() {
+            return Ok(Passthrough::default());
+        }
+        let over = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let mut pumps = Vec::new();
+        if let Some(stdout) = child.stdout.take() {
+            let over = Arc::clone(&over);
+            let pump = move || pass_on(&stdout, rustix::stdio::stdout(), &over);
+            pumps.push(("standard output", spawn(pump)?));
+        }
+        if let Some(stderr) = child.stderr.take() {
+            let over = Arc::clone(&over);
+            let pump = move || pass_on(&stderr, rustix::stdio::stderr(), &over);
+            pumps.push(("standard error", spawn(pump)?));
+        }
+        Ok(Passthrough { over: Some(over), pumps })
+    }
+
+    /// Waits until all that was written is passed on, now that the command is over.
+    pub(crate) fn finish(self) -> Result<(), String> {
+        if let Some(over) = &self.over {
+            // It overflows after 2^64 rings.
+            let _ = rustix::io::write(over, &1_u64.to_ne_bytes());
+        }
+        for (name, pump) in self.pumps {
+            match pump.join() {
+                Ok(Ok(())) => {}
+                Ok(Err(errno)) => return Err(format!("failed to pass on the {name}: {errno}")),
+                Err(bug) => std::panic::resume_unwind(bug),
+            }
+        }
+        Ok(())
+    }
+}
+
+fn spawn(
+    pump: impl FnOnce() -> rustix::io::Result<()> + Send + 'static,
+) -> io::Result<JoinHandle<rustix::io::Result<()>>> {
+    thread::Builder::new().name("passthrough".to_owned()).spawn(pump)
+}
+
+/// The two kinds of streams that are read alike.
+trait Outlet: AsFd {
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
+impl Outlet for ChildStdout {
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_deadline(buffer, Instant::now())
+    }
+}
+
+impl Outlet for ChildStderr {
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_deadline(buffer, Instant::now())
+    }
+}
+
+/// Passes on until the end of `from`, or until the command is over and what was written before has
+/// come: something that was kept may hold the pipe open for ever. Where nobody wants it any more
+/// the pipe is closed, so that the command meets what it would have met without it.
+fn pass_on(from: &impl Outlet, to: BorrowedFd<'_>, over: &OwnedFd) -> rustix::io::Result<()> {
+    let mut buffer = vec![0; PIECE];
+    let mut left = None;
+    while left != Some(0) {
+        if left.is_none() {
+            let mut fds = [PollFd::new(from, PollFlags::IN), PollFd::new(over, PollFlags::IN)];
+            // EINTR and the like: the read tells.
+            let _ = poll(&mut fds, None);
+            if !fds[1].revents().is_empty() {
+                left = Some(rustix::io::ioctl_fionread(from).unwrap_or(0));
+            }
+        }
+        let most = left.map_or(PIECE, |left| PIECE.min(usize::try_from(left).unwrap_or(PIECE)));
+        match from.try_read(&mut buffer[..most]) {
+            Ok(0) => return Ok(()),
+            Ok(count) => {
+                left = left.map(|left| left - count as u64);
+                match write_all(to, &buffer[..count]) {
+                    Err(Errno::PIPE) => return Ok(()),
+                    result => result?,
+                }
+            }
+            Err(error) if error.kind() == io::ErrorKind::TimedOut && left.is_none() => {}
+            // As at the end: there is nothing more to be had.
+            Err(_) => return Ok(()),
+        }
+    }
+    Ok(())
+}
+
+fn write_all(to: BorrowedFd<'_>, mut bytes: &[u8]) -> rustix::io::Result<()> {
+    while !bytes.is_empty() {
+        match rustix::io::write(to, bytes) {
+            Ok(count) => bytes = &bytes[count..],
+            Err(Errno::INTR) => {}
+            // Whoever shares our stream with us has made it non-blocking.
+            Err(Errno::AGAIN) => {
+                // EINTR and the like: the write tells.
+                let _ = poll(&mut [PollFd::new(&to, PollFlags::OUT)], None);
+            }
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
