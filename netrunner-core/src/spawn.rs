@@ -8,7 +8,7 @@ use core::ffi::CStr;
 use core::time::Duration;
 
 use crate::message::CommandId;
-use crate::wire::{Reader, WireError, Writer};
+use crate::wire::{MAX_DESCRIPTORS, Reader, WireError, Writer};
 
 /// A request to start one command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,6 +65,10 @@ pub enum Leftovers {
     /// They stay, and the shepherd stays as their reaper.
     Keep,
 }
+
+/// The most placements that one request can hold: twice what can be passed with it, so that the work
+/// of planning them, which grows with their square, stays small.
+pub const MAX_PLACEMENTS: usize = 2 * MAX_DESCRIPTORS;
 
 /// One descriptor of the command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -484,7 +488,8 @@ impl<'a> Spawn<'a> {
             descriptors: Placements::Received(Encoded::decode(from, Placement::decode)?),
             setup: Setups::Received(Encoded::decode(from, Setup::decode)?),
         };
-        if spawn.program.is_empty() || spawn.arguments.is_empty() {
+        let too_many = spawn.descriptors.len() > MAX_PLACEMENTS;
+        if spawn.program.is_empty() || spawn.arguments.is_empty() || too_many {
             return Err(WireError::Malformed);
         }
         Ok(spawn)

@@ -13,6 +13,11 @@ use crate::sys::{Errno, Fd};
 /// Where a program is looked up when the command has no `PATH` (`execvp(3)`).
 const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 
+/// The longest name of a file, and the longest string of an executable command, both without the NUL
+/// (`NAME_MAX`; `MAX_ARG_STRLEN`, `execve(2)`).
+const LONGEST_NAME: usize = 255;
+const LONGEST_STRING: usize = 32 * 4096 - 1;
+
 /// Starts the command. Its descriptors are closed here in any case: the child has its own.
 pub(crate) fn start(
     pad: &mut Launchpad,
@@ -34,14 +39,19 @@ pub(crate) fn start(
 
 /// The paths to try, each with its NUL: the program itself if it has a slash, else one per directory
 /// of the command's own `PATH`.
+///
+/// A name that no file can have is its only candidate, and gets `ENAMETOOLONG`, as with `execvp(3)`;
+/// of a `PATH` with which nothing can be executed no more is looked at than could be. So the list is
+/// bounded, however long both are.
 fn candidates(program: &CStr, environment: Strings<'_>) -> Vec<u8> {
     let program = program.to_bytes_with_nul();
-    if program.contains(&b'/') {
+    if program.contains(&b'/') || program.len() > LONGEST_NAME + 1 {
         return program.to_vec();
     }
     let path = environment.iter().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
+    let path = path.unwrap_or(DEFAULT_PATH);
     let mut candidates = Vec::new();
-    for directory in path.unwrap_or(DEFAULT_PATH).split(|&byte| byte == b':') {
+    for directory in path[..path.len().min(LONGEST_STRING)].split(|&byte| byte == b':') {
         // An empty one is the working directory.
         if !directory.is_empty() {
             candidates.extend_from_slice(directory);
@@ -131,6 +141,15 @@ mod tests {
         assert_eq!(listed(c"cc", &["PATH="]), ["cc"]);
         assert_eq!(listed(c"cc", &["XPATH=/x"]), ["/bin/cc", "/usr/bin/cc"]);
         assert_eq!(listed(c"./cc", &["PATH=/x"]), ["./cc"]);
+    }
+
+    #[test]
+    fn the_list_is_bounded_by_what_can_be_executed() {
+        let long = std::ffi::CString::new(std::vec![b'x'; 256]).unwrap();
+        assert_eq!(listed(&long, &["PATH=/x:/y"]).len(), 1);
+        let colons = std::format!("PATH={}", ":".repeat(4 << 20));
+        let name = std::ffi::CString::new(std::vec![b'x'; 255]).unwrap();
+        assert_eq!(listed(&name, &[&colons]).len(), 32 * 4096);
     }
 
     fn file() -> Fd {

@@ -115,7 +115,8 @@ impl Shepherd {
             fds[1] = Pollfd { fd: self.client.number(), events: POLLIN, revents: 0 };
         }
         if let Some(lane) = &self.lane {
-            let hear = if self.machine.client_is_here() { POLLIN } else { 0 };
+            let heard = self.machine.client_is_here() && !lane.is_backed_up();
+            let hear = if heard { POLLIN } else { 0 };
             let say = if lane.has_outgoing() { POLLOUT } else { 0 };
             fds[2] = Pollfd { fd: lane.number(), events: hear | say, revents: 0 };
         }

@@ -17,6 +17,10 @@ pub(crate) struct Lane {
     outbox: VecDeque<Outgoing>,
 }
 
+/// So many unsent events are waited for before the next request is read: else a client that asks and
+/// never listens would fill our memory with answers.
+const BACKED_UP: usize = 16;
+
 /// An event that is not wholly sent.
 struct Outgoing {
     bytes: Vec<u8>,
@@ -64,6 +68,10 @@ impl Lane {
 
     /// The next frame and its descriptors; fewer than it announces if the rest were lost on the way.
     pub(crate) fn next_frame(&mut self) -> Result<Option<(Frame<'_>, Vec<Fd>)>, WireError> {
+        // They travel with the first byte of their frame, so these belong to none.
+        if self.inbox.is_empty() && !self.descriptors.is_empty() {
+            return Err(WireError::Descriptors);
+        }
         let Some(frame) = self.inbox.next_frame()? else {
             // They belong to the one frame that is still arriving.
             return if self.descriptors.len() > MAX_DESCRIPTORS {
@@ -91,6 +99,12 @@ impl Lane {
     /// Whether something waits for room.
     pub(crate) fn has_outgoing(&self) -> bool {
         !self.outbox.is_empty()
+    }
+
+    /// Whether the client leaves so much unheard that it should not be heard either. An ordinary one
+    /// has three events to hear at most.
+    pub(crate) fn is_backed_up(&self) -> bool {
+        self.outbox.len() >= BACKED_UP
     }
 
     /// Sends what there is room for. A client that is gone needs nothing.

@@ -5,6 +5,7 @@ use netrunner_core::message::{
     CommandId, End, Event, Exited, MAX_NAMED, Order, Pid, Process, Reason, Request, SpawnFailed,
     Step,
 };
+use netrunner_core::spawn::{MAX_PLACEMENTS, Place, Placement, Placements, Source};
 use netrunner_core::wire::{Frame, WireError};
 use proptest::prelude::*;
 
@@ -256,6 +257,25 @@ fn a_stop_that_would_end_as_if_by_itself_is_refused() {
         let refused = Request::decode(samples::frame(&bytes)) == Err(WireError::Malformed);
         assert_eq!(refused, reason == Reason::Exited, "{reason:?}");
     }
+}
+
+#[test]
+fn more_placements_than_anybody_needs_are_refused() {
+    let mut arguments = netrunner_core::spawn::StringsBuf::new();
+    arguments.push(&[b"true"]);
+    let heard = |count: usize| {
+        let placement =
+            |number| Placement { place: Place::Number(number as u32), source: Source::Null };
+        let placements: Vec<Placement> = (0..count).map(placement).collect();
+        let spawn = netrunner_core::spawn::Spawn {
+            descriptors: Placements::Listed(&placements),
+            ..samples::smallest(arguments.as_strings(), c"true")
+        };
+        let bytes = Message::Request(Request::Spawn(spawn)).bytes();
+        Request::decode(samples::frame(&bytes)).map(|_| ())
+    };
+    assert_eq!(heard(MAX_PLACEMENTS), Ok(()));
+    assert_eq!(heard(MAX_PLACEMENTS + 1), Err(WireError::Malformed));
 }
 
 fn nameless(pid: u32) -> Process {
