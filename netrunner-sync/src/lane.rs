@@ -9,16 +9,17 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use netrunner_core::client::{Conversation, Heard};
-use netrunner_core::message::Event;
-use netrunner_core::wire::{Inbox, MAX_DESCRIPTORS, MAX_EVENT};
+use netrunner_core::message::{Event, Pid};
+use netrunner_core::wire::{Inbox, MAX_DESCRIPTORS, MAX_EVENT, WireError};
 use rustix::cmsg_space;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType, sockopt,
 };
 
+use crate::kin::{self, Kin};
 use crate::time::until;
 
 /// How long a peer may leave a request unread. Guardian and shepherd do nothing that takes a
@@ -41,6 +42,8 @@ pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let flags = SocketFlags::CLOEXEC;
     let (ours, theirs) =
         rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
+    // Before the other end is anybody else's, so that the kernel names every sender.
+    sockopt::set_socket_passcred(&ours, true)?;
     Ok((above_stdio(ours)?, theirs))
 }
 
@@ -142,10 +145,20 @@ pub(crate) enum Blocking {
 }
 
 /// The reading half of a lane to a shepherd. One thread at a time reads.
+///
+/// A pidfd that arrives is one that will be killed some day, so it is not taken on trust (P10): the
+/// one of the hello must be that of the process which said it, and the one of a child must be that
+/// of a child of it.
 pub(crate) struct Ear {
     inbox: Inbox,
     conversation: Conversation,
     descriptors: VecDeque<OwnedFd>,
+    /// Who has sent what was received last, by the kernel's word.
+    sender: Option<u32>,
+    /// Who has said hello.
+    shepherd: Option<Pid>,
+    /// This process had no room for a descriptor: one that is missing is no fault of the sender.
+    had_no_room: bool,
 }
 
 /// What the shepherd sent makes no sense; the text says why.
@@ -164,6 +177,9 @@ impl Ear {
             inbox: Inbox::new(MAX_EVENT),
             conversation: Conversation::new(),
             descriptors: VecDeque::new(),
+            sender: None,
+            shepherd: None,
+            had_no_room: false,
         }
     }
 
@@ -178,7 +194,8 @@ impl Ear {
         if blocking == Blocking::No {
             flags |= RecvFlags::DONTWAIT;
         }
-        let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MOST_DESCRIPTORS))];
+        let mut space =
+            [MaybeUninit::uninit(); cmsg_space!(ScmCredentials(1), ScmRights(MOST_DESCRIPTORS))];
         let mut control = RecvAncillaryBuffer::new(&mut space);
         let mut room = [IoSliceMut::new(self.inbox.room())];
         let received = match rustix::net::recvmsg(socket, &mut room, &mut control, flags) {
@@ -187,12 +204,24 @@ impl Ear {
             Err(Errno::CONNRESET) => return Ok(Sound::Reset),
             Err(errno) => return Err(errno.into()),
         };
+        self.had_no_room |= received.flags.contains(ReturnFlags::CTRUNC);
         for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(descriptors) = message {
+            match message {
                 // A client without room for descriptors gets the message without them, and does
                 // without: each is a second way to do something, never the only one.
-                self.descriptors.extend(descriptors.filter_map(|fd| above_stdio(fd).ok()));
-                self.descriptors.truncate(MOST_DESCRIPTORS);
+                RecvAncillaryMessage::ScmRights(descriptors) => {
+                    for fd in descriptors {
+                        match above_stdio(fd) {
+                            Ok(fd) => self.descriptors.push_back(fd),
+                            Err(_) => self.had_no_room = true,
+                        }
+                    }
+                    self.descriptors.truncate(MOST_DESCRIPTORS);
+                }
+                RecvAncillaryMessage::ScmCredentials(sender) => {
+                    self.sender = sender.pid.as_raw_pid().try_into().ok();
+                }
+                _ => {}
             }
         }
         if received.bytes == 0 {
@@ -204,27 +233,106 @@ impl Ear {
 
     /// The next event that has arrived as a whole, what it means, and its descriptor.
     pub(crate) fn next(&mut self) -> Result<Option<(Heard, Option<OwnedFd>)>, Nonsense> {
-        let Some(frame) = self.inbox.next_frame()? else { return Ok(None) };
-        let announced = frame.descriptors;
-        let event = Event::decode(frame)?;
-        let descriptor = match announced {
-            0 => None,
-            _ => self.descriptors.pop_front(),
+        let Some(frame) = self.inbox.next_frame()? else {
+            // They travel with the first byte of their frame, so these belong to none.
+            let astray = self.inbox.is_empty() && !self.descriptors.is_empty();
+            return if astray { Err(WireError::Descriptors.into()) } else { Ok(None) };
         };
-        Ok(Some((self.conversation.handle_event(event)?, descriptor)))
+        let announced = frame.descriptors > 0;
+        let event = Event::decode(frame)?;
+        let descriptor = if announced { self.descriptors.pop_front() } else { None };
+        if announced && descriptor.is_none() && !self.had_no_room {
+            return Err(WireError::Descriptors.into());
+        }
+        let heard = self.conversation.handle_event(event)?;
+        let descriptor = match &heard {
+            Heard::Hello(pid) => {
+                self.shepherd = Some(*pid);
+                self.own(*pid, descriptor)?
+            }
+            Heard::Started(pid) => self.childs(*pid, descriptor)?,
+            Heard::Failed(_) | Heard::Ended(_) | Heard::Detached => None,
+        };
+        Ok(Some((heard, descriptor)))
+    }
+
+    /// The pidfd of a hello, if it is the sender's. One whose process has ended can hurt nobody.
+    fn own(&self, pid: Pid, pidfd: Option<OwnedFd>) -> Result<Option<OwnedFd>, Nonsense> {
+        let itself = match pidfd.as_ref().map(kin::of) {
+            _ if self.sender != Some(pid.0) => false,
+            Some(Kin::Is { pid: found, .. }) => found == pid.0,
+            Some(Kin::NoProcess) => false,
+            Some(Kin::Ended) | None => true,
+            Some(Kin::Unknown) => return Ok(None),
+        };
+        let lie = || Nonsense("it passed another process for itself".to_owned());
+        if itself { Ok(pidfd) } else { Err(lie()) }
+    }
+
+    /// The pidfd of a child, if it is one. Of one that was reaped, the group may be another's by now.
+    fn childs(&self, pid: Pid, pidfd: Option<OwnedFd>) -> Result<Option<OwnedFd>, Nonsense> {
+        let mine = |parent| self.shepherd.is_some_and(|shepherd| shepherd.0 == parent);
+        let child = match pidfd.as_ref().map(kin::of) {
+            Some(Kin::Is { pid: found, parent }) => found == pid.0 && mine(parent),
+            Some(Kin::NoProcess) => false,
+            Some(Kin::Ended | Kin::Unknown) => return Ok(None),
+            // Where there are no pidfds. A number that is nobody's has ended.
+            None => kin::parent_of(pid.0).is_none_or(mine),
+        };
+        let lie = || Nonsense("it passed a process that is no child of it".to_owned());
+        if child { Ok(pidfd) } else { Err(lie()) }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use netrunner_core::message::{CommandId, Pid};
+    use netrunner_core::client::OutOfTurn;
+    use netrunner_core::message::CommandId;
     use netrunner_core::spawn::Notify;
+    use rustix::process::{PidfdFlags, pidfd_open};
+    use std::os::fd::AsFd;
+
+    fn encoded(event: &Event) -> Vec<u8> {
+        let mut bytes = Vec::new();
+        event.encode(&mut bytes);
+        bytes
+    }
+
+    /// This process is the shepherd of these tests.
+    fn me() -> Pid {
+        Pid(std::process::id())
+    }
+
+    fn pidfd(pid: u32) -> OwnedFd {
+        let pid = rustix::process::Pid::from_raw(pid.try_into().unwrap()).unwrap();
+        pidfd_open(pid, PidfdFlags::empty()).unwrap()
+    }
 
     fn hello() -> Vec<u8> {
-        let mut bytes = Vec::new();
-        Event::Hello(Pid(7)).encode(&mut bytes);
-        bytes
+        encoded(&Event::Hello(me()))
+    }
+
+    /// What an ear makes of one event with these descriptors; after a good hello, if it is to be.
+    fn heard(
+        greeted: bool,
+        event: &Event,
+        descriptors: &[&OwnedFd],
+    ) -> Result<(Heard, Option<OwnedFd>), Nonsense> {
+        let (ours, theirs) = pair().unwrap();
+        let mut ear = Ear::new();
+        ear.conversation().begin(CommandId(1), Notify::Start).unwrap();
+        if greeted {
+            send(&theirs, &hello(), &[pidfd(me().0).as_fd()]).unwrap();
+            ear.receive(&ours, Blocking::Yes).unwrap();
+            ear.next().unwrap().unwrap();
+        }
+        let descriptors: Vec<_> = descriptors.iter().map(|fd| fd.as_fd()).collect();
+        send(&theirs, &encoded(event), &descriptors).unwrap();
+        assert_eq!(ear.receive(&ours, Blocking::Yes).unwrap(), Sound::Bytes);
+        let heard = ear.next()?.unwrap();
+        assert!(ear.next()?.is_none());
+        Ok(heard)
     }
 
     #[test]
@@ -232,35 +340,122 @@ mod tests {
         let (ours, theirs) = pair().unwrap();
         let mut ear = Ear::new();
         let bytes = hello();
-        let fd = rustix::stdio::stderr();
-        send(&theirs, &bytes[..3], &[fd]).unwrap();
+        send(&theirs, &bytes[..3], &[pidfd(me().0).as_fd()]).unwrap();
         assert_eq!(ear.receive(&ours, Blocking::Yes).unwrap(), Sound::Bytes);
         assert!(ear.next().unwrap().is_none());
         assert_eq!(ear.receive(&ours, Blocking::No).unwrap(), Sound::Silence);
         send(&theirs, &bytes[3..], &[]).unwrap();
         assert_eq!(ear.receive(&ours, Blocking::Yes).unwrap(), Sound::Bytes);
         let (heard, fd) = ear.next().unwrap().unwrap();
-        assert_eq!(heard, Heard::Hello(Pid(7)));
+        assert_eq!(heard, Heard::Hello(me()));
         assert!(is_above_stdio(&fd.unwrap()));
     }
 
     #[test]
     fn an_event_without_its_descriptor_takes_none_of_another() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let (ours, theirs) = pair().unwrap();
         let mut ear = Ear::new();
         ear.conversation().begin(CommandId(1), Notify::Start).unwrap();
         let mut bare = Vec::new();
-        Event::Hello(Pid(7)).encode_bare(&mut bare);
+        Event::Hello(me()).encode_bare(&mut bare);
         send(&theirs, &bare, &[]).unwrap();
-        let mut spawned = Vec::new();
-        Event::Spawned(CommandId(1), Pid(8)).encode(&mut spawned);
-        send(&theirs, &spawned, &[rustix::stdio::stderr()]).unwrap();
+        let spawned = encoded(&Event::Spawned(CommandId(1), Pid(child.id())));
+        send(&theirs, &spawned, &[pidfd(child.id()).as_fd()]).unwrap();
         // Both have arrived before the first is looked at.
         while ear.receive(&ours, Blocking::No).unwrap() == Sound::Bytes {}
         let (heard, descriptor) = ear.next().unwrap().unwrap();
-        assert_eq!((heard, descriptor.is_some()), (Heard::Hello(Pid(7)), false));
+        assert_eq!((heard, descriptor.is_some()), (Heard::Hello(me()), false));
         let (heard, descriptor) = ear.next().unwrap().unwrap();
-        assert_eq!((heard, descriptor.is_some()), (Heard::Started(Pid(8)), true));
+        assert_eq!((heard, descriptor.is_some()), (Heard::Started(Pid(child.id())), true));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn where_there_are_no_pidfds_the_numbers_are_looked_at() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let bare = |hello: u32, started: u32| {
+            let (ours, theirs) = pair().unwrap();
+            let mut ear = Ear::new();
+            ear.conversation().begin(CommandId(1), Notify::Start).unwrap();
+            let mut bytes = Vec::new();
+            Event::Hello(Pid(hello)).encode_bare(&mut bytes);
+            Event::Spawned(CommandId(1), Pid(started)).encode_bare(&mut bytes);
+            send(&theirs, &bytes, &[]).unwrap();
+            assert_eq!(ear.receive(&ours, Blocking::Yes).unwrap(), Sound::Bytes);
+            ear.next().and_then(|_| ear.next()).map(|heard| heard.is_some())
+        };
+        assert!(bare(me().0, child.id()).unwrap());
+        assert!(bare(child.id(), child.id()).is_err());
+        assert!(bare(me().0, 1).is_err());
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Nobody has that number any more.
+        assert!(bare(me().0, child.id()).unwrap());
+    }
+
+    #[test]
+    fn only_the_senders_own_pidfd_is_taken_with_a_hello() {
+        let mut stranger = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let theirs = pidfd(stranger.id());
+        let own = pidfd(me().0);
+        let file: OwnedFd = std::fs::File::open("/dev/null").unwrap().into();
+        assert!(heard(false, &Event::Hello(me()), &[&own]).unwrap().1.is_some());
+        for (pid, fds) in [
+            (me().0, &[&theirs][..]),
+            (stranger.id(), &[&theirs]),
+            (stranger.id(), &[&own]),
+            (me().0, &[&file]),
+            (me().0, &[]),
+            (me().0, &[&own, &own]),
+            (me().0, &[&own; 9]),
+        ] {
+            assert!(heard(false, &Event::Hello(Pid(pid)), fds).is_err(), "{pid} with {fds:?}");
+        }
+        stranger.kill().unwrap();
+        stranger.wait().unwrap();
+        // One that has ended may have been the shepherd, and is nobody now.
+        assert!(heard(false, &Event::Hello(me()), &[&theirs]).unwrap().1.is_some());
+    }
+
+    #[test]
+    fn only_the_pidfd_of_a_child_of_the_shepherd_is_taken_for_a_childs() {
+        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+        let (own, childs, init) = (pidfd(me().0), pidfd(child.id()), pidfd(1));
+        let started = |pid| Event::Spawned(CommandId(1), Pid(pid));
+        assert!(heard(true, &started(child.id()), &[&childs]).unwrap().1.is_some());
+        for (pid, fds) in [
+            (child.id(), &[&own][..]),
+            (me().0, &[&own]),
+            (me().0, &[&childs]),
+            (1, &[&init]),
+            (child.id(), &[]),
+            (child.id(), &[&childs, &init]),
+        ] {
+            assert!(heard(true, &started(pid), fds).is_err(), "{pid} with {fds:?}");
+        }
+        child.kill().unwrap();
+        child.wait().unwrap();
+        // Its group may be another's by now.
+        assert!(heard(true, &started(child.id()), &[&childs]).unwrap().1.is_none());
+    }
+
+    #[test]
+    fn a_descriptor_with_an_event_that_has_none_is_nonsense() {
+        let own = pidfd(me().0);
+        let detached = Event::Detached(CommandId(1));
+        assert_eq!(heard(true, &detached, &[&own]).unwrap_err().0, OutOfTurn.to_string());
+        let failed = netrunner_core::message::SpawnFailed {
+            id: CommandId(1),
+            step: netrunner_core::message::Step::Exec,
+            errno: 2,
+            object: Vec::new(),
+        };
+        let failed = Event::SpawnFailed(failed);
+        assert!(heard(true, &failed, &[]).is_ok());
+        let why = WireError::Descriptors.to_string();
+        assert_eq!(heard(true, &failed, &[&own]).unwrap_err().0, why);
     }
 
     #[test]

@@ -99,6 +99,7 @@ mod ext;
 mod feed;
 mod guardian;
 mod input;
+mod kin;
 mod lane;
 mod launch;
 mod limits;

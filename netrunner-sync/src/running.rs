@@ -27,7 +27,7 @@ use crate::outcome::{Captured, Outcome};
 use crate::pool::Surplus;
 use crate::report::{Leftovers, Output, Report};
 use crate::runtime::Runtime;
-use crate::shepherd::Shepherd;
+use crate::shepherd::{Blow, Shepherd};
 use crate::signal::Signal;
 use crate::time::deadline_in;
 use crate::watcher::Word;
@@ -293,7 +293,7 @@ impl Running {
         let overdue = passed(&mut state.overdue);
         let due = passed(&mut state.unread);
         let Some(shepherd) = state.shepherd.clone() else { return };
-        let unread = due && crate::sys::is_unread(shepherd.socket());
+        let unread = due && !shepherd.is_responsive();
         let wedged = unread && state.suspected;
         if due {
             state.suspected = unread;
@@ -309,10 +309,19 @@ impl Running {
 
     /// Kills a shepherd that does not react, and takes care that its end is seen.
     pub(crate) fn give_up(&self, shepherd: &Arc<Shepherd>) {
-        if !shepherd.kill() {
-            // It has not even said hello, so the guardian does not answer. Nothing more can come.
-            self.runtime.pool().forget(shepherd.guardian());
-            let _ = rustix::net::shutdown(shepherd.socket(), rustix::net::Shutdown::Both);
+        match shepherd.kill() {
+            Blow::Struck => {}
+            Blow::Asked => {
+                let again = Instant::now() + PATIENCE;
+                self.lock().overdue = Some(again);
+                self.runtime.tell(Word::Overdue(self.id, again, Arc::clone(shepherd)));
+            }
+            // It has not even said hello, or its guardian does not do what it is asked to. Nothing more
+            // can come.
+            Blow::Impossible => {
+                self.runtime.pool().forget(shepherd.guardian());
+                let _ = rustix::net::shutdown(shepherd.socket(), rustix::net::Shutdown::Both);
+            }
         }
     }
 

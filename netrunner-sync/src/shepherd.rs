@@ -2,6 +2,7 @@
 
 use std::io;
 use std::os::fd::OwnedFd;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
 use netrunner_core::message::{Pid, Request, Session};
@@ -33,12 +34,25 @@ enum Process {
     Number(Pid),
 }
 
+/// What came of an attempt to kill a shepherd.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Blow {
+    /// It is dead, or dying.
+    Struck,
+    /// Its guardian was asked to.
+    Asked,
+    /// Nobody can do it.
+    Impossible,
+}
+
 pub(crate) struct Shepherd {
     socket: Arc<OwnedFd>,
     /// Locked by the one thread that reads for the command of the moment.
     ear: Mutex<Ear>,
     /// Not there before it has said hello.
     process: OnceLock<Process>,
+    /// The guardian was asked to kill it.
+    asked: AtomicBool,
     serving: Mutex<Weak<Running>>,
     guardian: Arc<Guardian>,
     session: Session,
@@ -57,6 +71,7 @@ impl Shepherd {
             socket: Arc::new(socket),
             ear: Mutex::new(Ear::new()),
             process: OnceLock::new(),
+            asked: AtomicBool::new(false),
             serving: Mutex::default(),
             guardian,
             session,
@@ -94,6 +109,12 @@ impl Shepherd {
         let _ = self.process.set(process);
     }
 
+    /// Whether it takes what it is sent, and said hello first. One that has just been asked for may not
+    /// have come to that yet.
+    pub(crate) fn is_responsive(&self) -> bool {
+        self.process.get().is_some() && !crate::sys::is_unread(&self.socket)
+    }
+
     /// Whether it is known to have ended. The watcher takes those out of the pool whose pidfd it
     /// has; of the others the lane has to be asked.
     pub(crate) fn has_ended(&self) -> bool {
@@ -116,16 +137,20 @@ impl Shepherd {
         lane::send_at_once(&self.socket, &bytes)
     }
 
-    /// Kills it: its tree falls to the guardian, and its lane ends. False where that can't be done.
-    pub(crate) fn kill(&self) -> bool {
+    /// Kills it: its tree falls to the guardian, and its lane ends.
+    pub(crate) fn kill(&self) -> Blow {
         match self.process.get() {
-            None => false,
+            None => Blow::Impossible,
             Some(Process::Pidfd(pidfd)) => {
                 // ESRCH: it has ended.
                 let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
-                true
+                Blow::Struck
             }
-            Some(Process::Number(pid)) => self.guardian.kill(*pid),
+            // Once: a guardian that has not done it by the second time will not.
+            Some(Process::Number(pid)) => {
+                let first = !self.asked.swap(true, Ordering::Relaxed);
+                if first && self.guardian.kill(*pid) { Blow::Asked } else { Blow::Impossible }
+            }
         }
     }
 }

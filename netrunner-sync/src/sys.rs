@@ -7,6 +7,8 @@ use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 use std::ptr;
 use std::sync::atomic::{AtomicPtr, Ordering};
 
+use rustix::io::Errno;
+
 /// Real, effective and saved number.
 pub(crate) type Three = (u32, u32, u32);
 
@@ -90,6 +92,32 @@ pub(crate) fn try_unshare(flag: libc::c_int) -> rustix::io::Result<()> {
     // SAFETY: plain numbers. Linux looks at the flags before anything else, and knows this one as
     // one of `clone` alone.
     answer(unsafe { libc::unshare(flag | libc::CLONE_VFORK) }.into())
+}
+
+/// The numbers of the process behind a pidfd and of its parent (`PIDFD_GET_INFO`, Linux 6.13).
+/// <https://man7.org/linux/man-pages/man2/PIDFD_GET_INFO.2const.html>
+pub(crate) fn pidfd_kin(pidfd: BorrowedFd<'_>) -> Result<(u32, u32), Errno> {
+    /// The first 64 bytes of `struct pidfd_info`, which is what the size in the request stands for.
+    #[repr(C)]
+    #[derive(Default)]
+    struct Info {
+        mask: u64,
+        cgroup: u64,
+        pid: u32,
+        group: u32,
+        parent: u32,
+        rest: [u32; 9],
+    }
+    const { assert!(size_of::<Info>() == 64) };
+    const PIDFD_INFO_PID: u64 = 1;
+    const PIDFD_GET_INFO: libc::Ioctl = 0xC040_FF0B_u32 as libc::Ioctl;
+    let mut info = Info { mask: PIDFD_INFO_PID, ..Info::default() };
+    // SAFETY: the request reads and writes the 64 bytes that its number says, which live through the
+    // call.
+    let asked = unsafe { libc::ioctl(pidfd.as_raw_fd(), PIDFD_GET_INFO, &raw mut info) };
+    answer(asked.into())?;
+    let known = info.mask & PIDFD_INFO_PID != 0;
+    if known { Ok((info.group, info.parent)) } else { Err(Errno::NOSYS) }
 }
 
 /// Whether the peer of a socket has left something unread that was sent to it (`SIOCOUTQ`,

@@ -239,6 +239,9 @@ impl State {
     fn bury(&mut self, shepherd: &Weak<Shepherd>, process: &OwnedFd) {
         if let Some(shepherd) = shepherd.upgrade() {
             self.runtime.pool().remove(&shepherd);
+            // Its lane has ended with it, but for one that was passed on to somebody. What it has said is
+            // still read before the end is.
+            let _ = rustix::net::shutdown(shepherd.socket(), rustix::net::Shutdown::Read);
             if let Some(running) = shepherd.serving() {
                 // If it has told the end before its own, this finds it; else the child goes too.
                 running.look();
