@@ -5,7 +5,7 @@ use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use netrunner_core::message::Session;
 use netrunner_core::spawn::Notify;
@@ -16,7 +16,7 @@ use crate::command::Command;
 use crate::error::{Error, Result, shown};
 use crate::feed::Feed;
 use crate::guardian::Guardian;
-use crate::lane;
+use crate::lane::{self, PATIENCE};
 use crate::meter::Meter;
 use crate::outcome::Captured;
 use crate::pool::Taken;
@@ -34,6 +34,10 @@ use crate::wiring::{self, Ends, Fodder, Streams};
 /// How often a request is sent before a shepherd that never takes it is an error.
 const TRIES: usize = 4;
 
+/// For how long it is sent again. A guardian that was silent for [`PATIENCE`] is worth a second try; two
+/// of them are not by chance.
+const TRYING: Duration = Duration::from_secs(3 * PATIENCE.as_secs() / 2);
+
 /// A request that may have to be sent again.
 pub(crate) struct Attempt {
     runtime: &'static Runtime,
@@ -42,6 +46,7 @@ pub(crate) struct Attempt {
     notify: Notify,
     timeout: Option<Duration>,
     tries: usize,
+    began: Instant,
 }
 
 /// A command whose request was not sent yet, with our ends of its pipes.
@@ -65,7 +70,8 @@ fn prepare(command: &mut Command, streams: Streams, notify: Notify) -> Result<La
         running.count(meter.map_err(failed)?);
     }
     let timeout = command.terms.timeout;
-    let attempt = Attempt { runtime, prepared, rights, notify, timeout, tries: 0 };
+    let began = Instant::now();
+    let attempt = Attempt { runtime, prepared, rights, notify, timeout, tries: 0, began };
     Ok(Launch { running, attempt, ends })
 }
 
@@ -101,7 +107,7 @@ impl Attempt {
                 // It has not got the whole request, so nothing ran.
                 Err(cause) => {
                     running.give_up(&shepherd);
-                    if self.tries >= TRIES || !is_gone(&cause) {
+                    if !self.may_go_on() || !is_gone(&cause) {
                         return Err(self.failed("hand", " to its shepherd", cause));
                     }
                 }
@@ -122,12 +128,16 @@ impl Attempt {
                 self.runtime.pool().forget(shepherd.guardian());
             }
         }
-        if self.tries >= TRIES || !self.prepared.is_whole() {
+        if !self.may_go_on() || !self.prepared.is_whole() {
             let text = format!("it ended before it took the command (tried {} times)", self.tries);
             let cause = std::io::Error::new(std::io::ErrorKind::ConnectionAborted, text);
             return Err(self.failed("start a shepherd for", "", cause));
         }
         self.send(running, role)
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.tries < TRIES && self.began.elapsed() < TRYING
     }
 
     /// The shepherd lives and will read the request.
@@ -159,7 +169,7 @@ impl Attempt {
             };
             match bear(&guardian, session) {
                 Ok(shepherd) => return Ok(shepherd),
-                Err(cause) if is_gone(&cause) && self.tries < TRIES => {
+                Err(cause) if is_gone(&cause) && self.may_go_on() => {
                     self.tries += 1;
                     self.runtime.pool().forget(&guardian);
                 }

@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
 use rustix::io::Errno;
-use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
+use rustix::process::{Pid, WaitId, WaitIdOptions};
 
 use crate::capabilities::ShepherdSource;
 use crate::error::{Error, Result};
@@ -172,6 +172,8 @@ fn unlinked(place: &Path, bytes: &[u8]) -> io::Result<OwnedFd> {
 
 /// Runs the starter to its end.
 fn run(program: &Path, lane: OwnedFd) -> Result<Option<Pid>, Failure> {
+    // Theirs, to see whether it is read.
+    let orders = lane.try_clone().and_then(above_stdio).map_err(Failure::Image)?;
     // Nothing here makes std leave posix_spawn for fork, which takes long in a large client.
     let mut starter = Command::new(program)
         .arg0("netrunner-shepherd")
@@ -187,7 +189,7 @@ fn run(program: &Path, lane: OwnedFd) -> Result<Option<Pid>, Failure> {
     };
     let pidfd = pidfd::open(pid).and_then(|pidfd| pidfd.map(above_stdio).transpose());
     match pidfd {
-        Ok(Some(pidfd)) => reap(&pidfd).map_err(Failure::Program)?,
+        Ok(Some(pidfd)) => reap(&pidfd, pid, &orders).map_err(Failure::Program)?,
         Ok(None) => reap_by_number(&mut starter).map_err(Failure::Program)?,
         // A client that waits for all its children has been quicker, or ignores SIGCHLD.
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
@@ -228,20 +230,35 @@ fn reap_by_number(starter: &mut Child) -> io::Result<()> {
     }
 }
 
+/// The pause between looks at a starter that takes long.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// How often in a row a program is found asleep with its orders unread until it is none of ours.
+const LOOKS: u32 = 2;
+
 /// Waits for the starter, which says by its exit code what failed.
-fn reap(starter: &OwnedFd) -> io::Result<()> {
+fn reap(starter: &OwnedFd, pid: Pid, orders: &OwnedFd) -> io::Result<()> {
     let deadline = Instant::now() + PATIENCE;
+    let mut asleep = 0;
     loop {
         let mut fds = [PollFd::new(starter, PollFlags::IN)];
-        match poll(&mut fds, until(Some(deadline)).as_ref()) {
-            Ok(0) if Instant::now() >= deadline => {
-                // It is no program of ours, whatever it is. The wait below can't be long.
-                let _ = rustix::process::pidfd_send_signal(starter, Signal::KILL);
+        match poll(&mut fds, until(Some(deadline.min(Instant::now() + LOOK))).as_ref()) {
+            Ok(0) => {
+                asleep = if sleeps_over(pid, orders) { asleep + 1 } else { 0 };
+                let text = if asleep == LOOKS {
+                    "it does not read what it is sent".to_owned()
+                } else if Instant::now() >= deadline {
+                    format!("it is no guardian after {} s", PATIENCE.as_secs())
+                } else {
+                    continue;
+                };
+                // It is no program of ours, whatever it is, nor is what it may have started. The wait
+                // below can't be long.
+                crate::sys::kill_group_of(starter.as_fd());
                 let _ = wait(starter);
-                let text = format!("it is no guardian after {} s", PATIENCE.as_secs());
                 return Err(io::Error::new(io::ErrorKind::TimedOut, text));
             }
-            Ok(0) | Err(Errno::INTR) => {}
+            Err(Errno::INTR) => {}
             Ok(_) => break,
             Err(errno) => return Err(errno.into()),
         }
@@ -262,6 +279,16 @@ fn judge(status: ExitStatus) -> io::Result<()> {
         Some(errno) => Err(io::Error::from_raw_os_error(errno)),
         None => Err(io::Error::other(status.to_string())),
     }
+}
+
+/// Whether a process sleeps although it has been sent something. The starter waits for nothing else;
+/// on a machine that is too busy to run it, it is runnable and does not sleep.
+fn sleeps_over(pid: Pid, orders: &OwnedFd) -> bool {
+    let stat = std::fs::read(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
+    // The state follows the name, which is in parentheses.
+    let name_end = stat.iter().rposition(|&byte| byte == b')');
+    let state = name_end.and_then(|at| stat.get(at + 2));
+    state == Some(&b'S') && rustix::io::ioctl_fionread(orders).is_ok_and(|unread| unread > 0)
 }
 
 /// Reaps the process behind a pidfd, if it is a child of ours and has ended.
@@ -321,5 +348,24 @@ mod tests {
         assert_eq!(other.unwrap_err().cause().kind(), io::ErrorKind::Unsupported);
         let error = run("/bin/false".as_ref(), lane()).unwrap_err().cause();
         assert_eq!(error.raw_os_error(), Some(1));
+    }
+
+    #[test]
+    fn a_program_that_never_reads_is_found_out_soon_and_ends_with_what_it_started() {
+        let place = std::env::temp_dir().join(format!("netrunner-sleeper-{}", std::process::id()));
+        // By another process: a thread that forks meanwhile would hold the file open for writing.
+        let script = "printf '#!/bin/sh\\nsleep 1000 & sleep 1000\\n' >$0 && chmod 700 $0";
+        let made = Command::new("sh").args(["-c", script]).arg(&place).status().unwrap();
+        assert!(made.success());
+        let (ours, theirs) = crate::lane::pair().unwrap();
+        crate::lane::send(&ours, b"orders", &[]).unwrap();
+        let began = Instant::now();
+        let error = run(&place, theirs).unwrap_err().cause();
+        std::fs::remove_file(&place).unwrap();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
+        // Each had the lane as its standard input.
+        let mut fds = [PollFd::new(&ours, PollFlags::HUP)];
+        assert_eq!(poll(&mut fds, until(Some(Instant::now() + PATIENCE)).as_ref()), Ok(1));
     }
 }

@@ -375,8 +375,12 @@ pub(crate) const CASES: &[Case] = &[
     }),
 ];
 
-/// How to meet each row that is an error only after ten seconds.
+/// How to meet each row that is an error only after seconds.
 pub(crate) const SLOW_CASES: &[Case] = &[
+    ("failed to start the shepherds' program `…`: it does not read what it is sent", || {
+        fs::write("rogue", "silent").expect("write the script");
+        with_shepherd(ROGUE)
+    }),
     ("failed to start the shepherds' program `…`: it is no guardian after 10 s", || {
         with_shepherd("/bin/cat")
     }),
