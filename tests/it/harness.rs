@@ -21,11 +21,13 @@ use std::time::Duration;
 use netrunner_tests::lacks::{self, Lack, Lacks};
 use netrunner_tests::lock::Lock;
 use netrunner_tests::procs::{self, Proc};
+use netrunner_tests::random::Random;
 use netrunner_tests::wait::{PATIENCE, reached_within, scaled, wait_until};
 use netrunner_tests::{script, sys};
 
 pub(crate) const PUPPET: &str = env!("CARGO_BIN_EXE_puppet");
 pub(crate) const CLIENT: &str = env!("CARGO_BIN_EXE_client");
+pub(crate) const ROGUE: &str = env!("CARGO_BIN_EXE_rogue");
 pub(crate) const ARENA: &str = env!("CARGO_BIN_EXE_arena");
 
 /// A grace short enough for tests that must see it pass.
@@ -158,6 +160,11 @@ pub(crate) fn puppet(script: &str) -> netrunner_sync::Command {
     let mut command = netrunner_sync::Command::new(program(PUPPET));
     command.args(script::split(script)).grace(GRACE);
     command
+}
+
+/// The puppets' program.
+pub(crate) fn program_of_puppets() -> PathBuf {
+    program(PUPPET)
 }
 
 /// A puppet by std, for comparison and for bystanders.
@@ -414,23 +421,24 @@ impl Drop for Canary {
 }
 
 /// Numbers that look random and can be had again by `NETRUNNER_TEST_SEED`.
-pub(crate) struct Random(u64);
+pub(crate) fn random() -> Random {
+    Random::seeded(seed())
+}
 
-impl Random {
-    pub(crate) fn new() -> Random {
-        let seed = match std::env::var("NETRUNNER_TEST_SEED") {
-            Ok(seed) => seed.parse().expect("NETRUNNER_TEST_SEED is a number"),
-            Err(_unset) => std::time::UNIX_EPOCH.elapsed().expect("a clock").as_nanos() as u64,
-        };
-        println!("NETRUNNER_TEST_SEED={seed}");
-        Random(seed | 1)
-    }
+/// The seed of this run, which is printed.
+pub(crate) fn seed() -> u64 {
+    let seed = match std::env::var("NETRUNNER_TEST_SEED") {
+        Ok(seed) => seed.parse().expect("NETRUNNER_TEST_SEED is a number"),
+        Err(_unset) => std::time::UNIX_EPOCH.elapsed().expect("a clock").as_nanos() as u64,
+    };
+    println!("NETRUNNER_TEST_SEED={seed}");
+    seed
+}
 
-    pub(crate) fn below(&mut self, limit: u64) -> u64 {
-        // xorshift64*
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_F491_4F6C_DD1D) >> 16) % limit.max(1)
+/// How often a test with random numbers is done, unless `NETRUNNER_TEST_ROUNDS` says otherwise.
+pub(crate) fn rounds(usual: u64) -> u64 {
+    match std::env::var("NETRUNNER_TEST_ROUNDS") {
+        Ok(rounds) => rounds.parse().expect("NETRUNNER_TEST_ROUNDS is a number"),
+        Err(_unset) => usual,
     }
 }

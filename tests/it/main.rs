@@ -6,6 +6,7 @@
 
 mod api_parity;
 mod bad_input;
+mod by_hand;
 mod credentials;
 mod error_cases;
 mod errors;
@@ -14,6 +15,10 @@ mod extremes;
 mod fallbacks;
 mod harness;
 mod harness_itself;
+mod p10_bad_bytes;
+mod p10_greedy_client;
+mod p10_hostile_client;
+mod p10_random_client;
 mod p1_client_death;
 mod p2_handle_drop;
 mod p3_shepherd_death;

@@ -70,7 +70,7 @@ fn kill_at_random_instants(script: &str, window: Duration) {
         Ok(number) => number.parse().expect("NETRUNNER_TEST_KILLS is a number"),
         Err(_unset) => 200,
     };
-    let mut random = Random::new();
+    let mut random = random();
     let mut left = all.div_ceil(3);
     let locks = Locks::new("locks");
     while left > 0 {

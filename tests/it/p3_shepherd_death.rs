@@ -353,7 +353,7 @@ fn shepherds_killed_under_load_never_hang_the_client() {
                 })
                 .collect();
             scope.spawn(|| {
-                let mut random = Random::new();
+                let mut random = random();
                 while !done.load(std::sync::atomic::Ordering::Relaxed) {
                     let ours = others();
                     // Guardians and shepherds. What a shepherd has just cloned still has its name: a kill

@@ -67,7 +67,7 @@ enum Deed {
 #[test]
 fn wait_stop_kill_drop_and_exit_race_to_one_truth() {
     arena(|| {
-        let mut random = Random::new();
+        let mut random = random();
         let scripts = [
             "exit 7",
             "sleep 0.002 exit 7",

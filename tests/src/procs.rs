@@ -135,3 +135,17 @@ pub fn status_lines(pid: u32, keys: &[&str]) -> Vec<String> {
         .map(|line| line.split_whitespace().collect::<Vec<_>>().join(" "))
         .collect()
 }
+
+/// Counts in a file, for processes that share nothing else and come one after the other.
+pub fn count_up(path: &str) -> u32 {
+    let count = fs::read_to_string(path).ok().and_then(|text| text.parse::<u32>().ok());
+    let next = count.unwrap_or(0) + 1;
+    fs::write(path, next.to_string()).expect("write the counter");
+    next
+}
+
+/// The number of the process behind a pidfd of ours.
+pub fn behind(pidfd: &impl std::os::fd::AsRawFd) -> Option<u32> {
+    let info = fs::read_to_string(format!("/proc/self/fdinfo/{}", pidfd.as_raw_fd())).ok()?;
+    info.lines().find_map(|line| line.strip_prefix("Pid:")?.trim().parse().ok())
+}
