@@ -33,8 +33,10 @@ enum State {
 pub enum Heard {
     /// The shepherd is there; its pidfd came with the event.
     Hello(Pid),
-    /// The command runs; the child's pidfd came with the event.
+    /// The command runs.
     Started(Pid),
+    /// It goes on running; the child's pidfd came with the event.
+    Runs,
     /// The command was not started.
     Failed(SpawnFailed),
     /// The command is over.
@@ -102,6 +104,10 @@ impl Conversation {
                 self.state = State::Running(id, pid);
                 Heard::Started(pid)
             }
+            // Also of a child that takes its time to fail, of which no start is told.
+            (Event::Handle(id), State::Running(mine, _) | State::Asked(mine, _)) if id == mine => {
+                Heard::Runs
+            }
             (Event::SpawnFailed(failed), State::Asked(asked, _)) if self.greeted => {
                 if failed.id != asked {
                     return Err(OutOfTurn);
@@ -135,6 +141,7 @@ impl Conversation {
             (
                 Event::Hello(_)
                 | Event::Spawned(..)
+                | Event::Handle(_)
                 | Event::SpawnFailed(_)
                 | Event::Exited(_)
                 | Event::Detached(_),

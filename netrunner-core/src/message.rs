@@ -81,8 +81,11 @@ pub enum Event {
     /// The first words on each lane, with the shepherd's pidfd if the kernel has such. The version of
     /// the protocol is in the header.
     Hello(Pid),
-    /// The program was executed; the child's pidfd comes with this, if the kernel has such.
+    /// The program was executed.
     Spawned(CommandId, Pid),
+    /// The command has lived for a while; the child's pidfd comes with this. Where the kernel has no
+    /// pidfds it never comes.
+    Handle(CommandId),
     /// The program could not be executed, and nothing is left of the attempt.
     SpawnFailed(SpawnFailed),
     /// The command is over.
@@ -116,6 +119,7 @@ mod kind {
     pub(super) const SPAWN_FAILED: u8 = 66;
     pub(super) const EXITED: u8 = 67;
     pub(super) const DETACHED: u8 = 68;
+    pub(super) const HANDLE: u8 = 69;
 }
 
 /// Holds a frame to the number of descriptors that its message needs.
@@ -223,8 +227,8 @@ impl Event {
     /// How many descriptors may travel with it: a pidfd, where the kernel has such.
     pub fn descriptors(&self) -> usize {
         match self {
-            Event::Hello(_) | Event::Spawned(..) => 1,
-            Event::SpawnFailed(_) | Event::Exited(_) | Event::Detached(_) => 0,
+            Event::Hello(_) | Event::Handle(_) => 1,
+            Event::Spawned(..) | Event::SpawnFailed(_) | Event::Exited(_) | Event::Detached(_) => 0,
         }
     }
 
@@ -245,6 +249,7 @@ impl Event {
                 out.u32(id.0);
                 out.u32(pid.0);
             }),
+            Event::Handle(id) => wire::frame(out, kind::HANDLE, descriptors, |out| out.u32(id.0)),
             Event::SpawnFailed(failed) => {
                 wire::frame(out, kind::SPAWN_FAILED, descriptors, |out| failed.encode(out));
             }
@@ -264,6 +269,7 @@ impl Event {
             kind::SPAWNED => Ok(Event::Spawned(CommandId(from.u32()?), Pid::decode(from)?)),
             kind::SPAWN_FAILED => SpawnFailed::decode(from).map(Event::SpawnFailed),
             kind::EXITED => Exited::decode(from).map(Event::Exited),
+            kind::HANDLE => Ok(Event::Handle(CommandId(from.u32()?))),
             kind::DETACHED => Ok(Event::Detached(CommandId(from.u32()?))),
             other => Err(WireError::UnknownKind(other)),
         })?;

@@ -28,6 +28,10 @@ use crate::spawn::{Leftovers, Terms};
 /// nested NetRunner's guardian does, and so does the tail of a shell pipeline.
 pub const SETTLING: Duration = Duration::from_millis(20);
 
+/// How long a command lives before the client gets the child's pidfd, which costs more than all else
+/// that is said about a command. The client needs it only if guardian and shepherd are killed together.
+pub const HANDLE_AFTER: Duration = Duration::from_millis(100);
+
 /// How long sweeps go on before the client is told what they could not kill. A process that frees
 /// many gigabytes takes seconds to die, so this is not about being quick: the killing is, and goes
 /// on after the word.
@@ -55,6 +59,8 @@ pub enum Action {
     SignalTree(u8),
     /// One pass of `SIGKILL` over everything that lives.
     Sweep,
+    /// Send `Handle`, unless the child is reaped.
+    Handle(CommandId),
     /// Write down what lives beside the child, for the report.
     NoteLeftovers,
     /// Reap the child if it has ended and send `Exited`.
@@ -116,6 +122,8 @@ struct Command {
     child: Child,
     reason: Option<Reason>,
     ladder: Ladder,
+    /// When the client gets the child's pidfd, unless the ladder has begun by then.
+    handle_at: Option<Time>,
     /// When what is waited for counts as left over.
     note_at: Option<Time>,
     leftovers: Noted,
@@ -164,7 +172,9 @@ impl Supervisor {
         match &self.phase {
             Phase::Idle | Phase::Staying | Phase::Over => None,
             Phase::Busy(command) => match command.ladder {
-                Ladder::Calm => earlier(command.timeout_at, command.note_at),
+                Ladder::Calm => {
+                    earlier(command.timeout_at, earlier(command.note_at, command.handle_at))
+                }
                 Ladder::Settling { until } => Some(until),
                 Ladder::Asked { kill_at } => Some(kill_at),
                 Ladder::Killing { again_at, tell_at, .. } => earlier(Some(again_at), tell_at),
@@ -204,6 +214,7 @@ impl Supervisor {
             child: Child::Lives,
             reason: None,
             ladder: Ladder::Calm,
+            handle_at: Some(now.after(HANDLE_AFTER)),
             note_at: None,
             leftovers: Noted::No,
         };
@@ -298,6 +309,8 @@ impl Supervisor {
                 }
                 if command.timeout_at.is_some_and(|at| at <= now) {
                     self.ask(now, Reason::Timeout);
+                } else if command.handle_at.take_if(|at| *at <= now).is_some() {
+                    self.actions.push_back(Action::Handle(command.id));
                 }
             }
             Ladder::Settling { until } if until <= now => match command.terms.leftovers {

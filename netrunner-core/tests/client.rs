@@ -43,6 +43,8 @@ fn events() -> Vec<(&'static str, Event)> {
     vec![
         ("hello", Event::Hello(Pid(2))),
         ("spawned", Event::Spawned(ID, Pid(9))),
+        ("handle", Event::Handle(ID)),
+        ("handle of another", Event::Handle(OTHER)),
         ("failed", failed(ID)),
         ("exited", exited(ID, Fate::Idle)),
         ("left", exited(ID, Fate::Leaving)),
@@ -97,12 +99,12 @@ fn only_what_is_awaited_may_come() {
     let first = ["hello", "failed", "failed another"];
     assert_eq!(welcome(Conversation::new()), first);
     assert_eq!(welcome(greeted()), [""; 0]);
-    assert_eq!(welcome(asked(Notify::Start)), ["spawned", "failed"]);
+    assert_eq!(welcome(asked(Notify::Start)), ["spawned", "handle", "failed"]);
     assert_eq!(
         welcome(asked(Notify::End)),
-        ["failed", "exited", "left", "detached", "exited as another process"]
+        ["handle", "failed", "exited", "left", "detached", "exited as another process"]
     );
-    assert_eq!(welcome(running()), ["exited", "left", "detached"]);
+    assert_eq!(welcome(running()), ["handle", "exited", "left", "detached"]);
     assert_eq!(welcome(over()), [""; 0]);
 }
 
@@ -116,7 +118,7 @@ fn a_request_may_go_before_the_greeting_comes() {
     assert!(conversation.greeted());
     assert_eq!(
         welcome(conversation),
-        ["failed", "exited", "left", "detached", "exited as another process"]
+        ["handle", "failed", "exited", "left", "detached", "exited as another process"]
     );
 }
 

@@ -6,7 +6,9 @@ use std::time::Duration;
 use netrunner_core::Time;
 use netrunner_core::message::{CommandId, Fate, Reason};
 use netrunner_core::spawn::{Leftovers, Terms};
-use netrunner_core::supervise::{Action, OutOfTurn, SETTLING, SWEEPING, Standing, Supervisor};
+use netrunner_core::supervise::{
+    Action, HANDLE_AFTER, OutOfTurn, SETTLING, SWEEPING, Standing, Supervisor,
+};
 
 use Action::{LetGo, NoteLeftovers, Quit, Report, SignalGroup, SignalTree, Sweep};
 
@@ -390,9 +392,26 @@ fn what_is_waited_for_is_noted_once_it_has_outlived_the_settling_time() {
     assert_eq!(machine.deadline(), Some(at(SETTLING)));
     machine.handle_timeout(at(SETTLING));
     assert_eq!(drain(&mut machine), [NoteLeftovers]);
+    machine.handle_timeout(at(HANDLE_AFTER));
+    assert_eq!(drain(&mut machine), [Action::Handle(ID)]);
     assert_eq!(machine.deadline(), None, "it is waited for as long as it takes");
-    machine.handle_stop(at(SETTLING), ID, Reason::Stopped);
+    machine.handle_stop(at(HANDLE_AFTER), ID, Reason::Stopped);
     assert_eq!(drain(&mut machine), ASK, "it is not noted again");
+}
+
+#[test]
+fn the_client_gets_a_pidfd_of_what_lives_on_unless_that_is_being_stopped() {
+    let mut machine = started(TERMS);
+    assert_eq!(machine.deadline(), Some(at(HANDLE_AFTER)));
+    machine.handle_timeout(at(HANDLE_AFTER));
+    machine.handle_timeout(at(HANDLE_AFTER));
+    assert_eq!(drain(&mut machine), [Action::Handle(ID)], "once");
+    assert_eq!(machine.deadline(), None);
+
+    let mut machine = started(TERMS);
+    machine.handle_stop(START, ID, Reason::Stopped);
+    machine.handle_timeout(at(HANDLE_AFTER));
+    assert_eq!(drain(&mut machine), ASK);
 }
 
 #[test]
@@ -416,6 +435,7 @@ fn no_grace_is_a_kill_right_after_the_stop_signal() {
 fn terms_beyond_the_clock_are_for_ever() {
     let mut machine =
         started(Terms { timeout: Some(Duration::MAX), grace: Duration::MAX, ..TERMS });
+    machine.handle_timeout(at(HANDLE_AFTER));
     assert_eq!(machine.deadline(), Some(Time::from_nanos(u64::MAX)));
     machine.handle_stop(START, ID, Reason::Stopped);
     assert_eq!(machine.deadline(), Some(Time::from_nanos(u64::MAX)));

@@ -24,7 +24,7 @@ pub(crate) fn start(
     spawn: &Spawn<'_>,
     descriptors: Vec<Fd>,
     null: &Fd,
-) -> Result<(Pid, Option<Fd>), (Step, Errno)> {
+) -> Result<Pid, (Step, Errno)> {
     let at = |step| move |errno| (step, errno);
     let mut held = Vec::new();
     let placing = place(&spawn.descriptors, &descriptors, null, &mut held);

@@ -201,9 +201,9 @@ impl Shepherd {
                 let notify = spawn.notify;
                 let Spawn { id, terms, .. } = spawn;
                 match started {
-                    Ok((pid, pidfd)) => {
+                    Ok(pid) => {
                         self.machine.handle_started(now, id, terms);
-                        self.start(now, id, notify, pid, pidfd);
+                        self.start(now, id, notify, pid);
                     }
                     Err((step, errno)) => {
                         self.say(&failed(id, step, errno, &[]), None);
@@ -220,7 +220,7 @@ impl Shepherd {
         true
     }
 
-    fn start(&mut self, now: Time, id: CommandId, notify: Notify, pid: Pid, pidfd: Option<Fd>) {
+    fn start(&mut self, now: Time, id: CommandId, notify: Notify, pid: Pid) {
         self.live = Some(Live {
             id,
             pid,
@@ -233,7 +233,7 @@ impl Shepherd {
         // A child that could not execute its program ends, and the end is reported as that.
         let executed = notify == Notify::Start && self.pad.failure().is_none();
         if executed {
-            self.say(&Event::Spawned(id, pid), pidfd);
+            self.say(&Event::Spawned(id, pid), None);
         }
     }
 
@@ -275,6 +275,7 @@ impl Shepherd {
                     }
                 }
                 Action::Report(reason, fate) => self.report(reason, fate),
+                Action::Handle(id) => self.hand_over(id),
                 Action::Detached(id) => self.say(&Event::Detached(id), None),
                 // The lane is closed when it has carried the last event.
                 Action::LetGo => {}
@@ -282,6 +283,14 @@ impl Shepherd {
             }
         }
         self.slot.store(standing::encode(self.machine.standing()), Ordering::Release);
+    }
+
+    /// Gives the client a pidfd of the child, which is not reaped: the number is its own.
+    fn hand_over(&mut self, id: CommandId) {
+        // Out of descriptors, or without pidfds, the client does without.
+        if let Some(pidfd) = self.group().and_then(|child| calls::open_pidfd(child).ok()) {
+            self.say(&Event::Handle(id), Some(pidfd));
+        }
     }
 
     /// The number of the child's group, while it is certain to be that.

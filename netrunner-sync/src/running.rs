@@ -59,7 +59,7 @@ struct State {
     reader: Reader,
     /// How many threads sleep on `change`: a wake-up is a system call even if there are none.
     sleepers: usize,
-    /// The child's pidfd, where `spawn` got it.
+    /// The child's pidfd, once it has come.
     child: Option<OwnedFd>,
     /// When a shepherd that has still not told the end is taken for wedged.
     overdue: Option<Instant>,

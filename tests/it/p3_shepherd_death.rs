@@ -301,6 +301,17 @@ fn a_new_guardian_cleans_up_as_the_first_did() {
     });
 }
 
+/// Whether this process has a pidfd of that one (`proc_pid_fdinfo(5)`).
+fn holds_pidfd_of(pid: u32) -> bool {
+    let line = format!("Pid:\t{pid}");
+    std::fs::read_dir("/proc/self/fdinfo")
+        .expect("fdinfo")
+        .flatten()
+        // The one that reads the directory is gone by now.
+        .filter_map(|entry| std::fs::read_to_string(entry.path()).ok())
+        .any(|info| info.lines().any(|it| it == line))
+}
+
 #[test]
 fn guardian_and_shepherd_killed_together_end_in_an_error_and_take_the_child_along() {
     arena(|| {
@@ -311,6 +322,13 @@ fn guardian_and_shepherd_killed_together_end_in_an_error_and_take_the_child_alon
         lock("leader").wait_held();
         lock("below").wait_held();
         let (guardian, shepherd) = (guardian_of(child.id()), shepherd_of(child.id()));
+        if !lacks(Lack::Pidfd) {
+            // It comes once the command has lived for a while.
+            wait_until("the pidfd", GRACE_AND_2S, || {
+                assert_eq!(child.try_wait().expect("try_wait"), None);
+                holds_pidfd_of(child.id())
+            });
+        }
         signal(guardian, libc::SIGKILL);
         signal(shepherd, libc::SIGKILL);
         assert_lost(&child.wait().expect_err("wait"));

@@ -102,7 +102,7 @@ impl Client {
 
     fn understand(&mut self, heard: Heard) {
         let outcome = match heard {
-            Heard::Hello(_) => return,
+            Heard::Hello(_) | Heard::Runs => return,
             Heard::Started(_) => {
                 self.runs = true;
                 return;

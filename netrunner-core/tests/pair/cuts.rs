@@ -62,7 +62,11 @@ fn the_scene_is_worth_cutting() {
         .iter()
         .filter_map(|it| match it {
             Heard::Ended(exited) => Some(exited.reason),
-            Heard::Hello(_) | Heard::Started(_) | Heard::Failed(_) | Heard::Detached => None,
+            Heard::Hello(_)
+            | Heard::Started(_)
+            | Heard::Runs
+            | Heard::Failed(_)
+            | Heard::Detached => None,
         })
         .collect();
     assert_eq!(reasons, [Reason::IdleTimeout, Reason::Timeout, Reason::Killed]);

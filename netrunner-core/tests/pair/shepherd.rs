@@ -197,6 +197,10 @@ impl Shepherd {
                     live.leftovers = name(kernel, child);
                 }
                 Action::Report(reason, fate) => self.report(kernel, reason, fate, now),
+                Action::Handle(id) => {
+                    assert!(self.group().is_some(), "P5: a pidfd of a child that is reaped");
+                    self.say(&Event::Handle(id));
+                }
                 Action::Detached(id) => self.say(&Event::Detached(id)),
                 Action::LetGo => {
                     assert_eq!(self.lane, Lane::Open, "the lane is let go twice");

@@ -261,6 +261,7 @@ impl World {
             | Action::SignalTree(_)
             | Action::Sweep
             | Action::NoteLeftovers
+            | Action::Handle(_)
             | Action::LetGo
             | Action::Quit => None,
         });

@@ -226,6 +226,7 @@ fn events() -> Vec<Event> {
         Event::Hello(Pid(1)),
         Event::Hello(Pid(0x7fff_ffff)),
         Event::Spawned(id, Pid(4_194_304)),
+        Event::Handle(id),
         Event::Detached(id),
         Event::Exited(exited()),
     ];

@@ -103,7 +103,6 @@ constants! {
     SFD_CLOEXEC: i32 = 0o2_000_000;
     SFD_NONBLOCK: i32 = 0o4_000;
     CLONE_VM: usize = 0x100;
-    CLONE_PIDFD: usize = 0x1000;
     CLONE_CHILD_CLEARTID: usize = 0x20_0000;
     CLONE_VFORK: usize = 0x4000;
     PR_SET_PDEATHSIG: i32 = 1;

@@ -20,7 +20,7 @@ use netrunner_core::message::{Pid, Step};
 use netrunner_core::spawn::{Setup, Spawn};
 
 use super::abi::*;
-use super::calls::{Errno, Fd, check};
+use super::calls::{Errno, check};
 use super::x86_64::syscall;
 
 mod start;
@@ -110,7 +110,7 @@ impl Failure {
 /// Whether the shepherd waits in the clone until the program is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
-    /// It waits, knows then whether the exec succeeded, and has the child's pidfd.
+    /// It waits, and knows then whether the exec succeeded.
     Wait,
     /// It goes on at once, and learns of a failure when the child ends.
     GoOn,
@@ -153,7 +153,7 @@ impl Launchpad {
         candidates: &[u8],
         placing: Placing,
         pace: Pace,
-    ) -> Result<(Pid, Option<Fd>), Errno> {
+    ) -> Result<Pid, Errno> {
         // The last command's end was seen before the next began, so its child has left.
         if self.in_window.load(Ordering::Acquire) != 0 {
             return Err(Errno(EBUSY));

@@ -34,12 +34,11 @@ pub(super) unsafe fn syscall(number: usize, arguments: [usize; 6]) -> isize {
 /// # Safety
 ///
 /// `top` must be the 16-byte aligned end of a stack that nothing else uses until the child has
-/// executed a program or ended; `argument` must stay valid for as long; `pidfd` must be writable if
-/// the flags hold `CLONE_PIDFD`, and `cleared` for ever if they hold `CLONE_CHILD_CLEARTID`.
+/// executed a program or ended; `argument` must stay valid for as long; `cleared` must be writable for
+/// ever if the flags hold `CLONE_CHILD_CLEARTID`. They hold no other flag with a pointer.
 pub(super) unsafe fn clone_onto(
     flags: usize,
     top: *mut u8,
-    pidfd: *mut i32,
     cleared: *mut u32,
     entry: extern "C" fn(*const u8) -> !,
     argument: *const u8,
@@ -61,7 +60,7 @@ pub(super) unsafe fn clone_onto(
             inlateout("rax") super::abi::NR_CLONE as isize => result,
             in("rdi") flags,
             in("rsi") top,
-            in("rdx") pidfd,
+            in("rdx") 0,
             in("r10") cleared,
             in("r8") 0,
             in("r12") entry,

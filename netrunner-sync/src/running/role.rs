@@ -107,11 +107,13 @@ impl Role<'_> {
                     progress = Progress::Greeted;
                     continue;
                 }
-                Ok(Some((Heard::Started(pid), descriptor))) => {
+                Ok(Some((Heard::Runs, descriptor))) => {
+                    running.lock().child = descriptor;
+                    continue;
+                }
+                Ok(Some((Heard::Started(pid), _))) => {
                     running.pid.store(pid.0, Ordering::Relaxed);
-                    let mut state = running.lock();
-                    state.child = descriptor;
-                    state.unread = None;
+                    running.lock().unread = None;
                     progress = Progress::Started;
                     continue;
                 }

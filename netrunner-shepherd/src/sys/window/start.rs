@@ -13,7 +13,7 @@ use netrunner_core::message::Pid;
 
 use super::super::abi::*;
 use super::super::calls::{self, Errno, Fd, check};
-use super::super::x86_64::{clone_onto, syscall};
+use super::super::x86_64::clone_onto;
 use super::{CHILD_STACK, Launchpad, Pace, STACK, enter};
 
 /// Whose memory the child runs in until it executes its program.
@@ -23,20 +23,7 @@ enum Memory {
     Copied,
 }
 
-/// One way. Whether `CLONE_PIDFD` is asked for is a part of it: Linux before 5.2 and other makers'
-/// kernels do not know it.
-#[derive(Clone, Copy, Debug)]
-struct Way {
-    memory: Memory,
-    pidfd: bool,
-}
-
-const WAYS: [Way; 4] = [
-    Way { memory: Memory::Shared, pidfd: true },
-    Way { memory: Memory::Shared, pidfd: false },
-    Way { memory: Memory::Copied, pidfd: true },
-    Way { memory: Memory::Copied, pidfd: false },
-];
+const WAYS: [Memory; 2] = [Memory::Shared, Memory::Copied];
 
 /// Which way to begin with, and what it needs beside the launchpad.
 pub(super) struct Start {
@@ -58,14 +45,12 @@ pub(super) fn own_word() -> &'static AtomicU64 {
 
 impl Launchpad {
     /// Makes the process; the launchpad is loaded.
-    pub(super) fn start(&mut self, pace: Pace) -> Result<(Pid, Option<Fd>), Errno> {
+    pub(super) fn start(&mut self, pace: Pace) -> Result<Pid, Errno> {
         let first = self.start.way;
         loop {
-            let Way { memory, pidfd } = WAYS[self.start.way];
-            let pidfd = if pidfd && pace == Pace::Wait { CLONE_PIDFD } else { 0 };
-            let started = match memory {
-                Memory::Shared => self.clone_on_shared_memory(pidfd, pace),
-                Memory::Copied => self.fork(pidfd, pace),
+            let started = match WAYS[self.start.way] {
+                Memory::Shared => self.clone_on_shared_memory(pace),
+                Memory::Copied => self.fork(pace),
             };
             match started {
                 // Unknown to the kernel, or denied by a filter.
@@ -81,18 +66,13 @@ impl Launchpad {
         }
     }
 
-    fn clone_on_shared_memory(
-        &mut self,
-        pidfd_flag: usize,
-        pace: Pace,
-    ) -> Result<(Pid, Option<Fd>), Errno> {
+    fn clone_on_shared_memory(&mut self, pace: Pace) -> Result<Pid, Errno> {
         self.in_window.store(1, Ordering::Release);
-        let mut pidfd = -1;
         let wait = match pace {
             Pace::Wait => CLONE_VFORK,
             Pace::GoOn => 0,
         };
-        let flags = SIGCHLD as usize | CLONE_VM | CLONE_CHILD_CLEARTID | wait | pidfd_flag;
+        let flags = SIGCHLD as usize | CLONE_VM | CLONE_CHILD_CLEARTID | wait;
         // SAFETY: the pointer arithmetic stays within the array.
         let top = unsafe { (&raw mut CHILD_STACK).cast::<u8>().add(STACK) };
         let pad: *const Launchpad = self;
@@ -102,16 +82,16 @@ impl Launchpad {
         // needs.
         let result = unsafe {
             let word = self.in_window.as_ptr();
-            clone_onto(flags, top, &raw mut pidfd, word, enter, pad.cast())
+            clone_onto(flags, top, word, enter, pad.cast())
         };
-        let result = started(check(result), pidfd);
+        let result = check(result).map(|pid| Pid(pid as u32));
         if result.is_err() {
             self.in_window.store(0, Ordering::Release);
         }
         result
     }
 
-    fn fork(&mut self, pidfd_flag: usize, pace: Pace) -> Result<(Pid, Option<Fd>), Errno> {
+    fn fork(&mut self, pace: Pace) -> Result<Pid, Errno> {
         let shared = match self.start.shared {
             Some(shared) => shared,
             None => *self.start.shared.insert(&calls::shared_words(1)?[0]),
@@ -122,23 +102,14 @@ impl Launchpad {
             Pace::Wait => Some(self.pipe_outside_the_targets()?),
             Pace::GoOn => None,
         };
-        let mut pidfd = -1;
-        let flags = SIGCHLD as usize | pidfd_flag;
-        // SAFETY: without CLONE_VM this is a fork of a process with one thread: the copy goes on in
-        // memory and on a stack of its own. The pidfd's place is writable.
-        let forked =
-            check(unsafe { syscall(NR_CLONE, [flags, 0, &raw mut pidfd as usize, 0, 0, 0]) });
-        if forked == Ok(0) {
-            enter(core::ptr::from_ref(self).cast());
-        }
-        let started = started(forked, pidfd)?;
+        let Some(child) = calls::fork()? else { enter(core::ptr::from_ref(self).cast()) };
         if let Some((read, write)) = executed {
             drop(write);
             // It ends when the child has executed its program, or has ended itself. All signals are
             // blocked, so nothing else brings this back.
             let _ = read.read(&mut [0]);
         }
-        Ok(started)
+        Ok(child)
     }
 
     /// A pipe whose writing end is at a number where the child puts nothing else.
@@ -155,9 +126,4 @@ impl Launchpad {
     fn is_target(&self, number: i32) -> bool {
         self.closed.contains(&number) || self.moves.iter().any(|&(_, to)| to == number)
     }
-}
-
-fn started(result: Result<usize, Errno>, pidfd: i32) -> Result<(Pid, Option<Fd>), Errno> {
-    let pid = Pid(result? as u32);
-    Ok((pid, if pidfd < 0 { None } else { Some(Fd::own(pidfd)) }))
 }
