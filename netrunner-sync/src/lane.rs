@@ -250,8 +250,9 @@ impl Ear {
                 self.shepherd = Some(*pid);
                 self.own(*pid, descriptor)?
             }
-            Heard::Started(pid) => self.childs(*pid, descriptor)?,
-            Heard::Failed(_) | Heard::Ended(_) | Heard::Detached => None,
+            Heard::Runs => self.childs(descriptor)?,
+            // Nothing is ever sent to the number that comes with it.
+            Heard::Started(_) | Heard::Failed(_) | Heard::Ended(_) | Heard::Detached => None,
         };
         Ok(Some((heard, descriptor)))
     }
@@ -270,14 +271,12 @@ impl Ear {
     }
 
     /// The pidfd of a child, if it is one. Of one that was reaped, the group may be another's by now.
-    fn childs(&self, pid: Pid, pidfd: Option<OwnedFd>) -> Result<Option<OwnedFd>, Nonsense> {
+    fn childs(&self, pidfd: Option<OwnedFd>) -> Result<Option<OwnedFd>, Nonsense> {
         let mine = |parent| self.shepherd.is_some_and(|shepherd| shepherd.0 == parent);
         let child = match pidfd.as_ref().map(kin::of) {
-            Some(Kin::Is { pid: found, parent }) => found == pid.0 && mine(parent),
+            Some(Kin::Is { parent, .. }) => mine(parent),
             Some(Kin::NoProcess) => false,
-            Some(Kin::Ended | Kin::Unknown) => return Ok(None),
-            // Where there are no pidfds. A number that is nobody's has ended.
-            None => kin::parent_of(pid.0).is_none_or(mine),
+            Some(Kin::Ended | Kin::Unknown) | None => return Ok(None),
         };
         let lie = || Nonsense("it passed a process that is no child of it".to_owned());
         if child { Ok(pidfd) } else { Err(lie()) }
@@ -360,39 +359,32 @@ mod tests {
         let mut bare = Vec::new();
         Event::Hello(me()).encode_bare(&mut bare);
         send(&theirs, &bare, &[]).unwrap();
-        let spawned = encoded(&Event::Spawned(CommandId(1), Pid(child.id())));
-        send(&theirs, &spawned, &[pidfd(child.id()).as_fd()]).unwrap();
+        let handle = encoded(&Event::Handle(CommandId(1)));
+        send(&theirs, &handle, &[pidfd(child.id()).as_fd()]).unwrap();
         // Both have arrived before the first is looked at.
         while ear.receive(&ours, Blocking::No).unwrap() == Sound::Bytes {}
         let (heard, descriptor) = ear.next().unwrap().unwrap();
         assert_eq!((heard, descriptor.is_some()), (Heard::Hello(me()), false));
         let (heard, descriptor) = ear.next().unwrap().unwrap();
-        assert_eq!((heard, descriptor.is_some()), (Heard::Started(Pid(child.id())), true));
+        assert_eq!((heard, descriptor.is_some()), (Heard::Runs, true));
         child.kill().unwrap();
         child.wait().unwrap();
     }
 
     #[test]
-    fn where_there_are_no_pidfds_the_numbers_are_looked_at() {
-        let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
-        let bare = |hello: u32, started: u32| {
+    fn where_there_are_no_pidfds_the_sender_is_looked_at() {
+        assert!(heard(false, &Event::Hello(me()), &[]).is_err(), "one was announced");
+        let bare = |pid| {
             let (ours, theirs) = pair().unwrap();
-            let mut ear = Ear::new();
-            ear.conversation().begin(CommandId(1), Notify::Start).unwrap();
             let mut bytes = Vec::new();
-            Event::Hello(Pid(hello)).encode_bare(&mut bytes);
-            Event::Spawned(CommandId(1), Pid(started)).encode_bare(&mut bytes);
+            Event::Hello(pid).encode_bare(&mut bytes);
             send(&theirs, &bytes, &[]).unwrap();
+            let mut ear = Ear::new();
             assert_eq!(ear.receive(&ours, Blocking::Yes).unwrap(), Sound::Bytes);
-            ear.next().and_then(|_| ear.next()).map(|heard| heard.is_some())
+            ear.next().map(|heard| heard.is_some())
         };
-        assert!(bare(me().0, child.id()).unwrap());
-        assert!(bare(child.id(), child.id()).is_err());
-        assert!(bare(me().0, 1).is_err());
-        child.kill().unwrap();
-        child.wait().unwrap();
-        // Nobody has that number any more.
-        assert!(bare(me().0, child.id()).unwrap());
+        assert!(bare(me()).unwrap());
+        assert!(bare(Pid(1)).is_err());
     }
 
     #[test]
@@ -423,22 +415,15 @@ mod tests {
     fn only_the_pidfd_of_a_child_of_the_shepherd_is_taken_for_a_childs() {
         let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
         let (own, childs, init) = (pidfd(me().0), pidfd(child.id()), pidfd(1));
-        let started = |pid| Event::Spawned(CommandId(1), Pid(pid));
-        assert!(heard(true, &started(child.id()), &[&childs]).unwrap().1.is_some());
-        for (pid, fds) in [
-            (child.id(), &[&own][..]),
-            (me().0, &[&own]),
-            (me().0, &[&childs]),
-            (1, &[&init]),
-            (child.id(), &[]),
-            (child.id(), &[&childs, &init]),
-        ] {
-            assert!(heard(true, &started(pid), fds).is_err(), "{pid} with {fds:?}");
+        let handle = Event::Handle(CommandId(1));
+        assert!(heard(true, &handle, &[&childs]).unwrap().1.is_some());
+        for fds in [&[&own][..], &[&init], &[], &[&childs, &init]] {
+            assert!(heard(true, &handle, fds).is_err(), "{fds:?}");
         }
         child.kill().unwrap();
         child.wait().unwrap();
         // Its group may be another's by now.
-        assert!(heard(true, &started(child.id()), &[&childs]).unwrap().1.is_none());
+        assert!(heard(true, &handle, &[&childs]).unwrap().1.is_none());
     }
 
     #[test]

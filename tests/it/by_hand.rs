@@ -109,7 +109,7 @@ pub(crate) fn ended(lane: &mut Lane) -> Exited {
     loop {
         match lane.next_event(PATIENCE) {
             Heard::Said(Event::Exited(exited)) => return exited,
-            Heard::Said(Event::Spawned(..)) => lane.descriptors.clear(),
+            Heard::Said(Event::Spawned(..) | Event::Handle(_)) => lane.descriptors.clear(),
             other @ (Heard::Said(_) | Heard::Silence | Heard::End | Heard::Nonsense(_)) => {
                 panic!("no end: {other:?}")
             }

@@ -60,6 +60,8 @@ const HANDLE: Use = || {
 /// Those that wait for the start, and those that only wait for the end.
 const SPAWNING: [Use; 5] = [WAIT, STOP, DROP, KILL, HANDLE];
 const ENDING: [Use; 3] = [OUTPUT, STATUS, FED];
+/// Those that are told what comes after the start.
+const WAITING: [Use; 4] = [WAIT, STOP, KILL, HANDLE];
 /// What ends although the shepherd is alive and silent and the command seems to run.
 const URGENT: [Use; 3] = [STOP, DROP, KILL];
 
@@ -237,9 +239,7 @@ rogues! {
         uses(&[&SPAWNING, &ENDING]) => Comes::Lost;
     a_bare_hello_with_a_descriptor: "take leave bear bare hello me me silent",
         uses(&[&SPAWNING, &ENDING]) => Comes::Lost;
-    a_bare_start_of_a_stranger: "take leave bear bare hello me request bare spawned mine canary silent",
-        uses(&[&SPAWNING]) => Comes::Lost;
-    a_bare_start_and_silence: "take leave bear bare hello me request child bare spawned mine child silent",
+    a_bare_start_and_silence: "take leave bear bare hello me request child spawned mine child silent",
         URGENT => Comes::Anything;
 
     // After the hello.
@@ -257,7 +257,7 @@ rogues! {
         uses(&[&SPAWNING, &ENDING]) => Comes::Lost;
     the_end_of_another_command: "take leave bear hello me me request ended other me silent",
         uses(&[&SPAWNING, &ENDING]) => Comes::Lost;
-    the_start_of_another_command: "take leave bear hello me me request spawned other me me silent",
+    the_start_of_another_command: "take leave bear hello me me request spawned other me silent",
         uses(&[&SPAWNING, &ENDING]) => Comes::Lost;
     the_failure_of_another_command: "take leave bear hello me me request failed other silent",
         uses(&[&SPAWNING, &ENDING]) => Comes::Lost;
@@ -268,61 +268,68 @@ rogues! {
     an_end_without_a_start: "take leave bear hello me me request ended mine me silent",
         uses(&[&SPAWNING]) => Comes::Lost;
     a_start_that_nobody_wanted_to_hear_of:
-        "take leave bear hello me me request child spawned mine child child silent",
+        "take leave bear hello me me request child spawned mine child silent",
         uses(&[&ENDING]) => Comes::Lost;
 
     an_end_whose_lane_is_in_our_own_hands:
         "take leave bear hello me me request cut 7 gone mine lane exit 0",
         uses(&[&SPAWNING, &ENDING]) => Comes::Lost;
 
-    // Who was started.
-    a_stranger_as_child: "take leave bear hello me me request spawned mine canary canary silent",
-        uses(&[&SPAWNING]) => Comes::Lost;
-    the_shepherd_as_child: "take leave bear hello me me request spawned mine me me silent",
-        uses(&[&SPAWNING]) => Comes::Lost;
-    the_client_as_child: "take leave bear hello me me request spawned mine client client silent",
-        uses(&[&SPAWNING]) => Comes::Lost;
-    a_child_in_a_strangers_name:
-        "take leave bear hello me me request child spawned mine canary child silent",
-        uses(&[&SPAWNING]) => Comes::Lost;
-    a_child_with_a_strangers_pidfd:
-        "take leave bear hello me me request child spawned mine child canary silent",
-        uses(&[&SPAWNING]) => Comes::Lost;
-    a_child_without_pidfd: "take leave bear hello me me request child spawned mine child silent",
-        uses(&[&SPAWNING]) => Comes::Lost;
+    // Whose pidfd comes later.
+    a_stranger_as_child:
+        "take leave bear hello me me request child spawned mine child handle mine canary silent",
+        WAITING => Comes::Lost;
+    a_stranger_as_the_child_of_an_output: "take leave bear hello me me request handle mine canary silent",
+        uses(&[&ENDING]) => Comes::Lost;
+    the_shepherd_as_child:
+        "take leave bear hello me me request child spawned mine child handle mine me silent",
+        WAITING => Comes::Lost;
+    the_client_as_child:
+        "take leave bear hello me me request child spawned mine child handle mine client silent",
+        WAITING => Comes::Lost;
+    a_child_without_pidfd:
+        "take leave bear hello me me request child spawned mine child handle mine silent",
+        WAITING => Comes::Lost;
     a_child_with_a_pipe_for_a_pidfd:
-        "take leave bear hello me me request child spawned mine child pipe silent",
-        uses(&[&SPAWNING]) => Comes::Lost;
+        "take leave bear hello me me request child spawned mine child handle mine pipe silent",
+        WAITING => Comes::Lost;
     a_child_with_a_pidfd_too_many:
-        "take leave bear hello me me request child spawned mine child child canary silent",
+        "take leave bear hello me me request child spawned mine child handle mine child canary silent",
+        WAITING => Comes::Lost;
+    a_child_of_another_command:
+        "take leave bear hello me me request child spawned mine child handle other child silent",
+        WAITING => Comes::Lost;
+    a_start_in_a_strangers_name: "take leave bear hello me me request spawned mine canary silent",
+        URGENT => Comes::Anything;
+    a_start_with_a_pidfd: "take leave bear hello me me request child spawned mine child child silent",
         uses(&[&SPAWNING]) => Comes::Lost;
 
     // After the start.
-    a_start_and_the_end: "take leave bear hello me me request child spawned mine child child exit 0",
-        [WAIT, STOP, KILL, HANDLE] => Comes::Lost;
+    a_start_and_the_end: "take leave bear hello me me request child spawned mine child exit 0",
+        WAITING => Comes::Lost;
     a_start_and_noise:
-        "take leave bear hello me me request child spawned mine child child noise 300 silent",
-        [WAIT, STOP, KILL, HANDLE] => Comes::Lost;
+        "take leave bear hello me me request child spawned mine child noise 300 silent",
+        WAITING => Comes::Lost;
     two_starts:
-        "take leave bear hello me me request child spawned mine child child spawned mine child child silent",
-        [WAIT, STOP, KILL, HANDLE] => Comes::Lost;
+        "take leave bear hello me me request child spawned mine child spawned mine child silent",
+        WAITING => Comes::Lost;
     the_end_of_another_child:
-        "take leave bear hello me me request child spawned mine child child ended mine canary silent",
-        [WAIT, STOP, KILL, HANDLE] => Comes::Lost;
+        "take leave bear hello me me request child spawned mine child ended mine canary silent",
+        WAITING => Comes::Lost;
     an_end_that_is_cut:
-        "take leave bear hello me me request child spawned mine child child cut 20 ended mine child exit 0",
-        [WAIT, STOP, KILL, HANDLE] => Comes::Lost;
+        "take leave bear hello me me request child spawned mine child cut 20 ended mine child exit 0",
+        WAITING => Comes::Lost;
     an_end_that_is_cut_and_then_silence:
-        "take leave bear hello me me request child spawned mine child child cut 20 ended mine child silent",
+        "take leave bear hello me me request child spawned mine child cut 20 ended mine child silent",
         URGENT => Comes::Anything;
-    a_start_and_silence: "take leave bear hello me me request child spawned mine child child silent",
+    a_start_and_silence: "take leave bear hello me me request child spawned mine child silent",
         URGENT => Comes::Anything;
     a_start_and_no_more_hearing:
-        "take leave bear hello me me request child spawned mine child child half-deaf silent",
+        "take leave bear hello me me request child spawned mine child half-deaf silent",
         URGENT => Comes::Anything;
     a_start_and_no_more_words:
-        "take leave bear hello me me request child spawned mine child child half-close silent",
-        [WAIT, STOP, KILL, HANDLE] => Comes::Lost;
+        "take leave bear hello me me request child spawned mine child half-close silent",
+        WAITING => Comes::Lost;
     words_for_the_next_command:
         "take leave bear hello me me request ended mine me ended other me noise 99 silent",
         [OUTPUT, STATUS] => Comes::Anything;
@@ -332,9 +339,8 @@ rogues! {
 #[test]
 fn a_timeout_holds_without_the_shepherd() {
     arena_with_pidfds(|| {
-        let meeting = Meeting::with(
-            "take leave bear hello me me request child spawned mine child child silent",
-        );
+        let meeting =
+            Meeting::with("take leave bear hello me me request child spawned mine child silent");
         meet_once(|| puppet("exit 0").timeout(GRACE).spawn()?.wait().map(ok), Comes::Lost);
         meeting.over();
     });

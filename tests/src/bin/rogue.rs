@@ -156,6 +156,10 @@ impl Rogue {
                 let pid = self.who(words.text(verb));
                 self.say(&Event::Spawned(id, pid), words);
             }
+            "handle" => {
+                let id = self.id(words.text(verb));
+                self.say(&Event::Handle(id), words);
+            }
             "ended" => {
                 let id = self.id(words.text(verb));
                 let pid = self.who(words.text(verb));
@@ -291,11 +295,12 @@ impl Rogue {
         for _ in 0..random.below(6) {
             let id = self.id(random.pick(&["mine", "mine", "other"]));
             let pid = self.who(random.pick(&whos));
-            let event = match random.below(5) {
+            let event = match random.below(6) {
                 0 => Event::Hello(pid),
                 1 => Event::Spawned(id, pid),
                 2 => failed(id),
                 3 => ended(id, pid),
+                4 => Event::Handle(id),
                 _ => Event::Detached(id),
             };
             let mut bytes = Vec::new();
