@@ -280,6 +280,7 @@ fn requests_out_of_turn_are_ignored_or_end_the_lane() {
         lane.request(&Request::Kill(OTHER), &[]).expect("send");
         lane.request(&Request::Detach(OTHER), &[]).expect("send");
         lane.request(&Request::Signal(OTHER, 9), &[]).expect("send");
+        assert_eq!(lane.next_event(PATIENCE), Heard::Said(Event::Handle(CommandId(1))));
         assert_eq!(lane.next_event(GRACE), Heard::Silence);
         lock("mine").assert_held();
         // A second one beside it.
