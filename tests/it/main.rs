@@ -33,6 +33,7 @@ mod p8_no_hang;
 mod p9_honest_outcomes;
 mod p9_limits;
 mod p9_one_truth;
+mod p9_silence;
 mod shapes;
 mod std_parity;
 mod strange_clients;

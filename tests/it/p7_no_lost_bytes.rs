@@ -157,6 +157,12 @@ fn what_was_written_before_the_exit_is_read_after_it() {
         child.stderr.take().expect("stderr").read_to_end(&mut stderr).expect("read");
         pattern::check(&stdout, 4_000);
         pattern::check(&stderr, 4_000);
+
+        let mut child = command.spawn().expect("spawn");
+        assert!(child.wait().expect("wait").success());
+        let output = child.wait_with_output().expect("output");
+        pattern::check(&output.stdout, 4_000);
+        pattern::check(&output.stderr, 4_000);
     });
 }
 
