@@ -43,6 +43,10 @@ pub enum Heard {
     Ended(Exited),
     /// The command runs on without the client.
     Detached,
+    /// This signal has stopped the child.
+    Stopped(u8),
+    /// The child goes on.
+    Continued,
 }
 
 /// An event that may not come now; the peer is broken or hostile, and the lane of no more use.
@@ -139,12 +143,23 @@ impl Conversation {
                 Heard::Detached
             }
             (
+                Event::Stopped(id, signal),
+                State::Running(mine, _) | State::Asked(mine, Notify::End),
+            ) if id == mine => Heard::Stopped(signal),
+            (Event::Continued(id), State::Running(mine, _) | State::Asked(mine, Notify::End))
+                if id == mine =>
+            {
+                Heard::Continued
+            }
+            (
                 Event::Hello(_)
                 | Event::Spawned(..)
                 | Event::Handle(_)
                 | Event::SpawnFailed(_)
                 | Event::Exited(_)
-                | Event::Detached(_),
+                | Event::Detached(_)
+                | Event::Stopped(..)
+                | Event::Continued(_),
                 State::Idle | State::Asked(..) | State::Running(..) | State::Over,
             ) => return Err(OutOfTurn),
         };

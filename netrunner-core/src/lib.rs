@@ -12,6 +12,7 @@
 //! | [`spawn`] | what does a request to start a command hold? |
 //! | [`client`] | which event may come now, and when is a shepherd given up? |
 //! | [`supervise`] | what does a shepherd do next with its command? |
+//! | [`terminal`] | who has the terminal, and what follows when a child stops? |
 //! | [`guard`] | which shepherd does the guardian end, and when? |
 //!
 //! The crate is for NetRunner's own parts; programs use `netrunner-sync`.
@@ -26,7 +27,9 @@ mod ending;
 pub mod guard;
 pub mod message;
 pub mod spawn;
+mod strings;
 pub mod supervise;
+pub mod terminal;
 pub mod time;
 pub mod wire;
 
@@ -42,7 +45,9 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("lib.rs", include_str!("lib.rs")),
     ("message.rs", include_str!("message.rs")),
     ("spawn.rs", include_str!("spawn.rs")),
+    ("strings.rs", include_str!("strings.rs")),
     ("supervise.rs", include_str!("supervise.rs")),
+    ("terminal.rs", include_str!("terminal.rs")),
     ("time.rs", include_str!("time.rs")),
     ("wire.rs", include_str!("wire.rs")),
 ];

@@ -92,6 +92,10 @@ pub enum Event {
     Exited(Exited),
     /// The command lives on without the client, and this lane says nothing more.
     Detached(CommandId),
+    /// This signal has stopped the child, which has to do with the client's terminal.
+    Stopped(CommandId, u8),
+    /// The child that was stopped goes on.
+    Continued(CommandId),
 }
 
 /// The reasons, each at the place of its number on the wire.
@@ -120,11 +124,21 @@ mod kind {
     pub(super) const EXITED: u8 = 67;
     pub(super) const DETACHED: u8 = 68;
     pub(super) const HANDLE: u8 = 69;
+    pub(super) const STOPPED: u8 = 70;
+    pub(super) const CONTINUED: u8 = 71;
 }
 
 /// Holds a frame to the number of descriptors that its message needs.
 fn expect(frame: &Frame<'_>, descriptors: usize) -> Result<(), WireError> {
     if usize::from(frame.descriptors) == descriptors { Ok(()) } else { Err(WireError::Descriptors) }
+}
+
+/// The number of a signal.
+fn signal(from: &mut Reader<'_>) -> Result<u8, WireError> {
+    match from.u8()? {
+        signal @ 1..=64 => Ok(signal),
+        _ => Err(WireError::Malformed),
+    }
 }
 
 impl Order {
@@ -201,13 +215,7 @@ impl<'a> Request<'a> {
     pub fn decode(frame: Frame<'a>) -> Result<Request<'a>, WireError> {
         let request = Reader::whole(frame.payload, |from| match frame.kind {
             kind::SPAWN => Spawn::decode(from).map(Request::Spawn),
-            kind::SIGNAL => {
-                let id = CommandId(from.u32()?);
-                match from.u8()? {
-                    signal @ 1..=64 => Ok(Request::Signal(id, signal)),
-                    _ => Err(WireError::Malformed),
-                }
-            }
+            kind::SIGNAL => Ok(Request::Signal(CommandId(from.u32()?), signal(from)?)),
             kind::STOP => {
                 let (id, reason) = (CommandId(from.u32()?), Reason::decode(from)?);
                 // A command that we stop has not ended by itself.
@@ -228,7 +236,12 @@ impl Event {
     pub fn descriptors(&self) -> usize {
         match self {
             Event::Hello(_) | Event::Handle(_) => 1,
-            Event::Spawned(..) | Event::SpawnFailed(_) | Event::Exited(_) | Event::Detached(_) => 0,
+            Event::Spawned(..)
+            | Event::SpawnFailed(_)
+            | Event::Exited(_)
+            | Event::Detached(_)
+            | Event::Stopped(..)
+            | Event::Continued(_) => 0,
         }
     }
 
@@ -259,6 +272,13 @@ impl Event {
             Event::Detached(id) => {
                 wire::frame(out, kind::DETACHED, descriptors, |out| out.u32(id.0));
             }
+            Event::Stopped(id, signal) => wire::frame(out, kind::STOPPED, descriptors, |out| {
+                out.u32(id.0);
+                out.u8(*signal);
+            }),
+            Event::Continued(id) => {
+                wire::frame(out, kind::CONTINUED, descriptors, |out| out.u32(id.0));
+            }
         }
     }
 
@@ -271,6 +291,8 @@ impl Event {
             kind::EXITED => Exited::decode(from).map(Event::Exited),
             kind::HANDLE => Ok(Event::Handle(CommandId(from.u32()?))),
             kind::DETACHED => Ok(Event::Detached(CommandId(from.u32()?))),
+            kind::STOPPED => Ok(Event::Stopped(CommandId(from.u32()?), signal(from)?)),
+            kind::CONTINUED => Ok(Event::Continued(CommandId(from.u32()?))),
             other => Err(WireError::UnknownKind(other)),
         })?;
         if usize::from(frame.descriptors) > event.descriptors() {

@@ -67,6 +67,10 @@ pub enum Action {
     Report(Reason, Fate),
     /// Send `Detached`.
     Detached(CommandId),
+    /// Send `Stopped`.
+    Stopped(CommandId, u8),
+    /// Send `Continued`.
+    Continued(CommandId),
     /// Close the lane and listen for the client no more.
     LetGo,
     /// End the process.
@@ -251,6 +255,20 @@ impl Supervisor {
         }
     }
 
+    /// This signal has stopped the child, and the client is to hear of it.
+    pub fn handle_child_stopped(&mut self, signal: u8) {
+        if let Some(id) = self.living_child() {
+            self.actions.push_back(Action::Stopped(id, signal));
+        }
+    }
+
+    /// The stopped child goes on.
+    pub fn handle_child_continued(&mut self) {
+        if let Some(id) = self.living_child() {
+            self.actions.push_back(Action::Continued(id));
+        }
+    }
+
     /// The lane is closed, or the client has ended, or it spoke nonsense.
     pub fn handle_client_gone(&mut self, now: Time) {
         if self.client == Client::Gone {
@@ -345,6 +363,17 @@ impl Supervisor {
         match &mut self.phase {
             Phase::Busy(command) if heard && command.id == id => Some(command),
             Phase::Busy(_) | Phase::Idle | Phase::Staying | Phase::Over => None,
+        }
+    }
+
+    /// The command whose child lives and whose client listens.
+    fn living_child(&self) -> Option<CommandId> {
+        match &self.phase {
+            Phase::Busy(command) => {
+                let told = self.client == Client::Here && command.child == Child::Lives;
+                told.then_some(command.id)
+            }
+            Phase::Idle | Phase::Staying | Phase::Over => None,
         }
     }
 

@@ -49,10 +49,14 @@ fn events() -> Vec<(&'static str, Event)> {
         ("exited", exited(ID, Fate::Idle)),
         ("left", exited(ID, Fate::Leaving)),
         ("detached", Event::Detached(ID)),
+        ("stopped", Event::Stopped(ID, 20)),
+        ("continued", Event::Continued(ID)),
         ("spawned another", Event::Spawned(OTHER, Pid(9))),
         ("failed another", failed(OTHER)),
         ("exited another", exited(OTHER, Fate::Idle)),
         ("detached another", Event::Detached(OTHER)),
+        ("stopped another", Event::Stopped(OTHER, 20)),
+        ("continued another", Event::Continued(OTHER)),
         ("exited as another process", exited_as(Pid(8))),
     ]
 }
@@ -102,9 +106,21 @@ fn only_what_is_awaited_may_come() {
     assert_eq!(welcome(asked(Notify::Start)), ["spawned", "handle", "failed"]);
     assert_eq!(
         welcome(asked(Notify::End)),
-        ["handle", "failed", "exited", "left", "detached", "exited as another process"]
+        [
+            "handle",
+            "failed",
+            "exited",
+            "left",
+            "detached",
+            "stopped",
+            "continued",
+            "exited as another process"
+        ]
     );
-    assert_eq!(welcome(running()), ["handle", "exited", "left", "detached"]);
+    assert_eq!(
+        welcome(running()),
+        ["handle", "exited", "left", "detached", "stopped", "continued"]
+    );
     assert_eq!(welcome(over()), [""; 0]);
 }
 
@@ -118,7 +134,16 @@ fn a_request_may_go_before_the_greeting_comes() {
     assert!(conversation.greeted());
     assert_eq!(
         welcome(conversation),
-        ["handle", "failed", "exited", "left", "detached", "exited as another process"]
+        [
+            "handle",
+            "failed",
+            "exited",
+            "left",
+            "detached",
+            "stopped",
+            "continued",
+            "exited as another process"
+        ]
     );
 }
 

@@ -476,3 +476,25 @@ fn a_late_wake_up_does_one_thing_not_many() {
     assert_eq!(drain(&mut machine), [Sweep]);
     assert!(machine.deadline().is_some_and(|due| due > at(ms(9_000))));
 }
+
+#[test]
+fn stops_are_told_of_a_living_child_to_a_client_that_listens() {
+    let mut machine = started(TERMS);
+    machine.handle_child_stopped(20);
+    machine.handle_child_continued();
+    assert_eq!(drain(&mut machine), [Action::Stopped(ID, 20), Action::Continued(ID)]);
+    machine.handle_child_ended(at(ms(1)));
+    machine.handle_child_stopped(20);
+    assert_eq!(drain(&mut machine), [], "it has ended");
+
+    let mut machine = started(TERMS);
+    machine.handle_client_gone(at(ms(1)));
+    drain(&mut machine);
+    machine.handle_child_stopped(20);
+    machine.handle_child_continued();
+    assert_eq!(drain(&mut machine), [], "nobody listens");
+
+    let mut machine = Supervisor::new();
+    machine.handle_child_stopped(20);
+    assert_eq!(drain(&mut machine), [], "there is no child");
+}

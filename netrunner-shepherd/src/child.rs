@@ -24,11 +24,13 @@ pub(crate) fn start(
     spawn: &Spawn<'_>,
     descriptors: Vec<Fd>,
     null: &Fd,
+    terminal: Option<(i32, Pid)>,
 ) -> Result<Pid, (Step, Errno)> {
     let at = |step| move |errno| (step, errno);
     let mut held = Vec::new();
     let placing = place(&spawn.descriptors, &descriptors, null, &mut held);
-    let placing = placing.map_err(at(Step::Descriptors))?;
+    let mut placing = placing.map_err(at(Step::Descriptors))?;
+    placing.terminal = terminal;
     let pace = match spawn.notify {
         Notify::Start => Pace::Wait,
         Notify::End => Pace::GoOn,

@@ -21,6 +21,7 @@ use crate::sys::abi::*;
 use crate::sys::calls::{self, Children};
 use crate::sys::window::Launchpad;
 use crate::sys::{Errno, Fd};
+use crate::terminal::{Client, Job, Modes};
 use crate::{child, standing, sweep};
 
 /// What a shepherd is born with.
@@ -48,6 +49,8 @@ struct Shepherd {
     slot: &'static AtomicU64,
     pad: &'static mut Launchpad,
     live: Option<Live>,
+    /// While the command of the moment has to do with the client's terminal.
+    job: Option<Job>,
 }
 
 /// The command of the moment.
@@ -99,6 +102,7 @@ pub(crate) fn run(birth: Birth) -> ! {
         slot: birth.slot,
         pad: Launchpad::new(pid, birth.ignore_child_signal),
         live: None,
+        job: None,
     };
     loop {
         shepherd.turn();
@@ -120,7 +124,9 @@ impl Shepherd {
             let say = if lane.has_outgoing() { POLLOUT } else { 0 };
             fds[2] = Pollfd { fd: lane.number(), events: hear | say, revents: 0 };
         }
-        if calls::poll(&mut fds, self.machine.deadline()).is_err() {
+        let job = self.job.as_ref().and_then(Job::deadline);
+        let deadline = job.into_iter().chain(self.machine.deadline()).min();
+        if calls::poll(&mut fds, deadline).is_err() {
             // ENOMEM, of a call that needs none here: look at everything instead of waiting.
             fds.iter_mut().for_each(|fd| fd.revents = POLLIN);
         }
@@ -139,17 +145,37 @@ impl Shepherd {
         }
         if signals != 0 {
             // Taken before the children are looked at, so that none can end unseen in between. There
-            // is at most one to take: a pending SIGCHLD swallows the next.
-            let mut taken = [0; 128];
-            let _ = self.signals.read(&mut taken);
+            // are at most two to take: a pending signal swallows the next of its kind.
+            let mut taken = [0; 256];
+            let length = self.signals.read(&mut taken).unwrap_or(0);
+            self.control_job(Client::of_signals(&taken[..length]));
+            self.perform();
             self.see_children();
             self.ask_on();
+        }
+        if job.is_some_and(|at| at <= calls::now()) {
+            self.control_job(Client::Silent);
+            self.perform();
         }
         if self.machine.deadline().is_some() {
             self.machine.handle_timeout(calls::now());
             self.perform();
         }
         self.close_silent_lane();
+    }
+
+    /// Looks after the terminal. What the client is to be told is left to the machine.
+    fn control_job(&mut self, client: Client) {
+        if let (Some(child), Some(job)) = (self.group(), &mut self.job) {
+            job.control(child, &self.client, client, &mut self.machine);
+        }
+    }
+
+    /// Gives the terminal back, before the client hears that the command has it no more.
+    fn give_terminal_back(&mut self, modes: Modes) {
+        if let (Some(job), Some(live)) = (self.job.take(), &self.live) {
+            job.give_back(live.pid, modes);
+        }
     }
 
     /// Reads the lane once, and obeys.
@@ -193,8 +219,10 @@ impl Shepherd {
                 // The guardian is to count this command even if we are killed while we clone.
                 self.slot
                     .store(standing::encode(Standing::Busy(spawn.terms.grace)), Ordering::Release);
+                self.job = Job::of(&spawn, &descriptors);
+                let terminal = self.job.as_ref().and_then(Job::at_start);
                 let started = if complete {
-                    child::start(self.pad, &spawn, descriptors, &self.null)
+                    child::start(self.pad, &spawn, descriptors, &self.null, terminal)
                 } else {
                     Err((Step::Request, Errno(EMFILE)))
                 };
@@ -206,6 +234,7 @@ impl Shepherd {
                         self.start(now, id, notify, pid);
                     }
                     Err((step, errno)) => {
+                        self.job = None;
                         self.say(&failed(id, step, errno, &[]), None);
                         self.slot.store(standing::encode(Standing::Idle), Ordering::Release);
                     }
@@ -255,7 +284,14 @@ impl Shepherd {
     fn perform(&mut self) {
         while let Some(action) = self.machine.poll_action() {
             match action {
-                Action::SignalGroup(signal) => self.signal_group(i32::from(signal)),
+                Action::SignalGroup(signal) => {
+                    // What the client's shell has continued, and the client passes on: the terminal
+                    // comes first, or a child that ignores SIGTTIN reads an error.
+                    if i32::from(signal) == SIGCONT {
+                        self.control_job(Client::GoesOn);
+                    }
+                    self.signal_group(i32::from(signal));
+                }
                 Action::SignalTree(signal) => {
                     let signal = i32::from(signal);
                     let group = self.group();
@@ -276,9 +312,18 @@ impl Shepherd {
                 }
                 Action::Report(reason, fate) => self.report(reason, fate),
                 Action::Handle(id) => self.hand_over(id),
-                Action::Detached(id) => self.say(&Event::Detached(id), None),
+                Action::Detached(id) => {
+                    self.give_terminal_back(Modes::Restore);
+                    self.say(&Event::Detached(id), None);
+                }
+                Action::Stopped(id, signal) => self.say(&Event::Stopped(id, signal), None),
+                Action::Continued(id) => self.say(&Event::Continued(id), None),
                 // The lane is closed when it has carried the last event.
-                Action::LetGo => {}
+                Action::LetGo => {
+                    if let (Some(job), Some(live)) = (self.job.take(), &self.live) {
+                        job.see_client_gone(live.pid);
+                    }
+                }
                 Action::Quit => self.quit(),
             }
         }
@@ -385,6 +430,13 @@ impl Shepherd {
         if let Some(leader) = self.group() {
             self.reap(leader);
         }
+        let by_itself = self.live.as_ref().is_some_and(|live| match live.leader {
+            // The lower seven bits are the signal that ended it.
+            Leader::Reaped(status) => status & 0x7f == 0,
+            Leader::Alive | Leader::Zombie => false,
+        });
+        let put_right = by_itself && reason == Reason::Exited && self.pad.failure().is_none();
+        self.give_terminal_back(if put_right { Modes::Keep } else { Modes::Restore });
         let Some(live) = &mut self.live else { return };
         let event = match (live.leader, self.pad.failure()) {
             (Leader::Reaped(_), Some((step, errno, object))) => {

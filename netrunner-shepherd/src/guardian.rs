@@ -6,6 +6,7 @@
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
+use core::ffi::CStr;
 use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
@@ -28,6 +29,9 @@ const SLOTS: usize = 64 << 10;
 /// The pause between sweeps of what fell to the guardian; it doubles up to the longest.
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// What `ps` shows for it.
+pub(crate) const NAME: &CStr = c"nr-guardian";
 
 /// What the guardian is started with.
 pub(crate) struct Charge {
@@ -56,7 +60,7 @@ struct Watch {
 
 /// Watches over the client's shepherds until it is gone and nothing is left.
 pub(crate) fn run(charge: Charge) -> ! {
-    calls::set_name(c"nr-guardian");
+    calls::set_name(NAME);
     let prepared = calls::become_subreaper()
         .and_then(|()| Ok((calls::child_signals()?, calls::shared_words(SLOTS)?)));
     // Without them it could not keep its promise; the client sees the lane close.

@@ -19,6 +19,7 @@ mod procfs;
 mod standing;
 mod sweep;
 mod sys;
+mod terminal;
 
 use netrunner_core::message::{CommandId, Event, Order, SpawnFailed, Step};
 

@@ -42,6 +42,8 @@ pub struct Child {
     /// Stops the command when it is dropped; a field of its own, so that the streams can be moved
     /// out of a `Child`.
     life: Life,
+    /// How many stops `wait_stopped` has told.
+    stops_told: u64,
 }
 
 /// A handle that does not own: it can be cloned and sent to any thread, and the command ends when
@@ -83,6 +85,7 @@ impl Child {
             stderr: started.stderr.map(Into::into),
             reader: started.reader,
             life: started.life,
+            stops_told: 0,
         }
     }
 
@@ -156,7 +159,7 @@ impl Child {
     /// As [`wait`](Child::wait), and the failure of a reader that was the
     /// [`input`](crate::Command::input); the error carries what was read.
     pub fn wait_with_output(self) -> Result<Output> {
-        let Child { stdin, stdout, stderr, reader, life } = self;
+        let Child { stdin, stdout, stderr, reader, life, stops_told: _ } = self;
         drop(stdin);
         let (stdout, stderr) = (stdout.map(Into::into), stderr.map(Into::into));
         let output = crate::capture::to_end(&life.0, stdout, stderr)?;
@@ -201,6 +204,36 @@ impl Child {
     /// ESRCH when the command is over.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.life.0.signal(signal)
+    }
+
+    /// The signal that has stopped the child, while it is stopped. Does not block.
+    ///
+    /// Told is of commands that have the client's terminal among their streams, or asked for it by
+    /// [`foreground`](crate::CommandExt::foreground): those that can be stopped by it. SIGTTIN and
+    /// SIGTTOU mean that the child waits for a terminal that it does not have. It goes on when it is
+    /// [sent](Child::signal) SIGCONT, and a stop or a kill ends it as any other.
+    ///
+    /// ```
+    /// use netrunner_sync::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("0.01").spawn()?;
+    /// assert_eq!(child.stopped(), None);
+    /// child.wait()?;
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    #[must_use]
+    pub fn stopped(&self) -> Option<Signal> {
+        self.life.0.stopped()
+    }
+
+    /// Waits until the child is stopped, or the command is over: then `None`. Each stop is told
+    /// once, also one that has passed. What can be told is that of [`stopped`](Child::stopped).
+    ///
+    /// # Errors
+    ///
+    /// In a forked copy of the client, as [`wait`](Child::wait).
+    pub fn wait_stopped(&mut self) -> Result<Option<Signal>> {
+        self.life.0.wait_stopped(&mut self.stops_told)
     }
 
     /// A handle for other threads, which does not own the command.
@@ -304,6 +337,12 @@ impl ChildHandle {
     /// As [`Child::signal`].
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.0.signal(signal)
+    }
+
+    /// As [`Child::stopped`].
+    #[must_use]
+    pub fn stopped(&self) -> Option<Signal> {
+        self.0.stopped()
     }
 
     /// How the command ended, once a wait has seen it.

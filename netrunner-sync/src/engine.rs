@@ -61,7 +61,8 @@ fn prepare(command: &mut Command, streams: Streams, notify: Notify) -> Result<La
     let rights = Rights::now().map_err(|cause| Error::system("read the own credentials", cause))?;
     let mut prepared = Prepared::check(command, &rights)?;
     let ends = wiring::connect(command, streams, &mut prepared)?;
-    let running = Running::new(runtime, command.program.clone(), &command.terms);
+    let lent = prepared.lend();
+    let running = Running::new(runtime, command.program.clone(), &command.terms, lent);
     // `output` counts what it has at the end, and `spawn` while its streams are used.
     if notify == Notify::Start || command.limits.are_set() {
         let meter =

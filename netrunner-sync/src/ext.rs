@@ -14,6 +14,7 @@ pub(crate) struct Setup {
     pub(crate) gid: Option<u32>,
     pub(crate) uid: Option<u32>,
     pub(crate) no_new_privs: bool,
+    pub(crate) foreground: Option<bool>,
 }
 
 /// What Unix adds to a [`Command`]. Each step that fails fails the spawn, and names itself.
@@ -59,6 +60,25 @@ pub trait CommandExt: sealed::Sealed {
 
     /// Whether the command and its descendants can never gain a privilege by an exec.
     fn no_new_privs(&mut self, yes: bool) -> &mut Command;
+
+    /// Whether the command is to have the client's terminal: with `true` its process group is in
+    /// the foreground from the first instruction on, if the client's is, whatever its streams are.
+    ///
+    /// Without a call this is so for a command that inherits the terminal as its standard input,
+    /// unless its output goes on into a pipe; any other command that has the terminal among its
+    /// streams gets it as soon as it touches it. With `false` it never does: a command that reads
+    /// the terminal then is stopped, as a background job of a shell is, and
+    /// [`Child::stopped`](crate::Child::stopped) tells of it.
+    ///
+    /// While the command is in the foreground it gets Ctrl-C and the terminal's other signals, and
+    /// the client does not. When it is stopped (Ctrl-Z), the client's process group is stopped too,
+    /// and goes on with it, as a shell's job does. At the end, whatever that is, the terminal is the
+    /// client's again; of a command that did not end by itself also the modes are put right. Of
+    /// several commands at once the first has the terminal, and the others get it after it.
+    ///
+    /// Without a controlling terminal this changes nothing, so that a program need not know where
+    /// it runs.
+    fn foreground(&mut self, yes: bool) -> &mut Command;
 }
 
 mod sealed {
@@ -105,6 +125,11 @@ impl CommandExt for Command {
 
     fn no_new_privs(&mut self, yes: bool) -> &mut Command {
         self.setup.no_new_privs = yes;
+        self
+    }
+
+    fn foreground(&mut self, yes: bool) -> &mut Command {
+        self.setup.foreground = Some(yes);
         self
     }
 }

@@ -252,7 +252,12 @@ impl Ear {
             }
             Heard::Runs => self.childs(descriptor)?,
             // Nothing is ever sent to the number that comes with it.
-            Heard::Started(_) | Heard::Failed(_) | Heard::Ended(_) | Heard::Detached => None,
+            Heard::Started(_)
+            | Heard::Failed(_)
+            | Heard::Ended(_)
+            | Heard::Detached
+            | Heard::Stopped(_)
+            | Heard::Continued => None,
         };
         Ok(Some((heard, descriptor)))
     }

@@ -69,6 +69,14 @@
 //! sandboxes itself calls [`Shepherds::refresh`] afterwards. Credentials are compared at each spawn,
 //! and a privilege that was dropped does not come back.
 //!
+//! # Terminals
+//!
+//! A command that inherits the client's terminal can use it as under a shell: it is in the
+//! foreground while it runs, gets Ctrl-C itself, and Ctrl-Z stops it together with the client.
+//! Afterwards the terminal is the client's again, with its modes, however the command ended.
+//! [`CommandExt::foreground`] has the rules. One that runs in the background and touches the
+//! terminal is stopped, and [`Child::stopped`] says so.
+//!
 //! # Mechanism
 //!
 //! Each running command has a *shepherd*, a tiny process that is the only one to start, signal and
@@ -122,6 +130,7 @@ mod signal;
 mod stdio;
 mod streams;
 mod sys;
+mod terminal;
 mod time;
 mod turn;
 mod watcher;

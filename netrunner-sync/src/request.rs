@@ -21,6 +21,7 @@ use crate::error::{Error, Result, shown};
 use crate::ext;
 use crate::report;
 use crate::rights::Rights;
+use crate::terminal::{Lent, Streams};
 
 /// The longest single string that Linux executes, its NUL included (`MAX_ARG_STRLEN`, `execve(2)`).
 const MAX_STRING: usize = 32 * 4096;
@@ -41,6 +42,7 @@ pub(crate) struct Prepared {
     clear_groups: bool,
     terms: Terms,
     session: Session,
+    streams: Streams,
 }
 
 /// A descriptor that goes to the command.
@@ -97,6 +99,7 @@ impl Prepared {
             clear_groups,
             terms: terms(&command.terms)?,
             session: Session::Own,
+            streams: Streams::default(),
         })
     }
 
@@ -115,9 +118,12 @@ impl Prepared {
             // A command that uses a terminal needs a shepherd in the terminal's session. The same
             // call tells that one of the client's own streams is closed.
             match rustix::termios::tcgetattr(passed.as_fd()) {
-                Ok(_) => self.session = Session::Client,
+                Ok(modes) => {
+                    self.session = Session::Client;
+                    self.streams.add_terminal(number, passed.as_fd(), modes);
+                }
                 Err(Errno::BADF) => source = Source::Closed,
-                Err(_) => {}
+                Err(_) => self.streams.add_other(number, passed.as_fd()),
             }
         }
         self.placements.push(Placement { place: place(number)?, source });
@@ -129,6 +135,7 @@ impl Prepared {
 
     /// Gives it the far end of a new pipe, which is no terminal.
     pub(crate) fn place_pipe(&mut self, number: RawFd, far: OwnedFd) -> Result<()> {
+        self.streams.add_pipe(number);
         self.placements.push(Placement { place: place(number)?, source: Source::Passed });
         self.passed.push(Passed::Far(Arc::new(far)));
         Ok(())
@@ -167,6 +174,14 @@ impl Prepared {
             None => return Ok(()),
         };
         self.place(other, again)
+    }
+
+    /// All streams are placed: returns the terminal, if the command may have it.
+    pub(crate) fn lend(&mut self) -> Option<Lent> {
+        if self.setup.foreground == Some(true) && self.streams.find_terminal() {
+            self.session = Session::Client;
+        }
+        if self.session == Session::Own { None } else { self.streams.lend(self.setup.foreground) }
     }
 
     /// Whether all that was to be passed can be passed again.
@@ -208,6 +223,8 @@ impl Prepared {
             id,
             notify,
             terms: self.terms,
+            terminal: (self.session == Session::Client)
+                .then(|| self.streams.request(self.setup.foreground)),
             program: &self.program,
             directory: self.directory.as_deref(),
             arguments: self.arguments.as_strings(),

@@ -28,12 +28,13 @@ use crate::pool::Surplus;
 use crate::report::{Leftovers, Output, Report};
 use crate::runtime::Runtime;
 use crate::shepherd::{Blow, Shepherd};
-use crate::signal::Signal;
+use crate::terminal::Lent;
 use crate::time::deadline_in;
 use crate::watcher::Word;
 
 mod role;
 mod silence;
+mod stops;
 
 pub(crate) use role::{Progress, Role};
 
@@ -50,6 +51,8 @@ pub(crate) struct Running {
     outcome: OnceLock<Outcome>,
     /// Where its bytes are counted; not there where nobody asks before the end.
     meter: OnceLock<Meter>,
+    /// The terminal that the command may have.
+    lent: Option<Lent>,
 }
 
 #[derive(Default)]
@@ -71,6 +74,7 @@ struct State {
     watched: bool,
     /// Rung when the role is given up, for a thread that polls pipes meanwhile.
     bell: Option<Arc<OwnedFd>>,
+    stops: stops::Stops,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,7 +97,12 @@ enum After {
 }
 
 impl Running {
-    pub(crate) fn new(runtime: &'static Runtime, program: OsString, terms: &Terms) -> Arc<Running> {
+    pub(crate) fn new(
+        runtime: &'static Runtime,
+        program: OsString,
+        terms: &Terms,
+        lent: Option<Lent>,
+    ) -> Arc<Running> {
         Arc::new(Running {
             id: runtime.next_command(),
             program,
@@ -105,6 +114,7 @@ impl Running {
             change: Condvar::new(),
             outcome: OnceLock::new(),
             meter: OnceLock::new(),
+            lent,
         })
     }
 
@@ -371,25 +381,6 @@ impl Running {
         }
     }
 
-    pub(crate) fn signal(&self, signal: Signal) -> Result<()> {
-        let failed = |errno: Errno| {
-            Error::system(format!("send {signal} to `{}`", shown(&self.program)), errno)
-        };
-        // So that a command that has just ended is known to have.
-        let over = self.try_wait();
-        if self.outcome.get().is_some() {
-            return over.and_then(|_| Err(failed(Errno::SRCH)));
-        }
-        let shepherd = self.shepherd().ok_or_else(|| failed(Errno::SRCH))?;
-        // Signals are numbered from 1 to 64.
-        let number = u8::try_from(signal.as_raw()).map_err(|_| failed(Errno::INVAL))?;
-        match shepherd.request(&Request::Signal(self.id, number)) {
-            Ok(()) => Ok(()),
-            Err(Errno::PIPE | Errno::CONNRESET) => Err(failed(Errno::SRCH)),
-            Err(errno) => Err(failed(errno)),
-        }
-    }
-
     /// Asks the shepherd to stay without us, and waits for its word.
     pub(crate) fn detach(&self) -> u32 {
         if self.ensure_here().is_ok() {
@@ -423,6 +414,8 @@ impl Running {
         }
         if let Outcome::Lost(_) = outcome {
             self.kill_child();
+            // The shepherd would have brought it back.
+            self.lent.iter().for_each(|lent| lent.take_back(self.pid()));
         }
         let first = self.outcome.set(outcome).is_ok();
         let mut state = self.lock();

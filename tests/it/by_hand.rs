@@ -160,6 +160,7 @@ impl Asked {
             id: CommandId(self.id),
             notify: self.notify,
             terms: self.terms,
+            terminal: None,
             program: &self.program,
             directory: None,
             arguments: self.arguments.as_strings(),

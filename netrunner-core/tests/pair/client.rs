@@ -8,6 +8,8 @@ use netrunner_core::message::{CommandId, Event, Exited, Request};
 use netrunner_core::spawn::{Notify, Placements, Setups, Spawn, Strings, StringsBuf, Terms};
 use netrunner_core::wire::{Inbox, MAX_EVENT};
 
+use crate::kernel::SIGSTOP;
+
 /// How a command ended for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Outcome {
@@ -23,6 +25,8 @@ pub(crate) struct Client {
     pub(crate) begun: BTreeMap<u32, Terms>,
     /// Every final word about each command.
     pub(crate) outcomes: BTreeMap<u32, Vec<Outcome>>,
+    /// Whether it was told that the current command's child is stopped.
+    pub(crate) stopped: bool,
     /// Whether it was told that the current command runs.
     pub(crate) runs: bool,
     /// What it was told, for comparison between runs.
@@ -38,6 +42,7 @@ impl Client {
             inbox: Inbox::new(MAX_EVENT),
             begun: BTreeMap::new(),
             outcomes: BTreeMap::new(),
+            stopped: false,
             runs: false,
             heard: Vec::new(),
             outgoing: Vec::new(),
@@ -61,12 +66,14 @@ impl Client {
             self.conversation.begin(id, notify).expect("the shepherd is free");
             self.begun.insert(id.0, terms);
             self.runs = false;
+            self.stopped = false;
             let mut arguments = StringsBuf::new();
             arguments.push(&[program.to_bytes()]);
             self.ask(&Request::Spawn(Spawn {
                 id,
                 notify,
                 terms,
+                terminal: None,
                 program,
                 directory: None,
                 arguments: arguments.as_strings(),
@@ -105,6 +112,16 @@ impl Client {
             Heard::Hello(_) | Heard::Runs => return,
             Heard::Started(_) => {
                 self.runs = true;
+                return;
+            }
+            Heard::Stopped(signal) => {
+                assert_eq!((self.stopped, signal), (false, SIGSTOP));
+                self.stopped = true;
+                return;
+            }
+            Heard::Continued => {
+                assert!(self.stopped, "what was not stopped can't go on");
+                self.stopped = false;
                 return;
             }
             Heard::Failed(_) => Outcome::Failed,

@@ -66,7 +66,9 @@ fn the_scene_is_worth_cutting() {
             | Heard::Started(_)
             | Heard::Runs
             | Heard::Failed(_)
-            | Heard::Detached => None,
+            | Heard::Detached
+            | Heard::Stopped(_)
+            | Heard::Continued => None,
         })
         .collect();
     assert_eq!(reasons, [Reason::IdleTimeout, Reason::Timeout, Reason::Killed]);

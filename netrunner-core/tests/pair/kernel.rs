@@ -106,6 +106,15 @@ impl Kernel {
         able
     }
 
+    /// Whether a living process is stopped.
+    pub(crate) fn is_stopped(&self, pid: Pid) -> Option<bool> {
+        match self.processes.get(&pid)?.life {
+            Life::Running => Some(false),
+            Life::Stopped => Some(true),
+            Life::Zombie(_) => None,
+        }
+    }
+
     /// Whether nothing is there, not even a zombie.
     pub(crate) fn is_empty(&self) -> bool {
         self.processes.is_empty()

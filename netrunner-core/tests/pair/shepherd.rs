@@ -9,7 +9,7 @@ use netrunner_core::spawn::{Notify, Spawn};
 use netrunner_core::supervise::{Action, Standing, Supervisor};
 use netrunner_core::wire::{Inbox, MAX_REQUEST};
 
-use crate::kernel::{Children, Kernel, SIGKILL, Temper};
+use crate::kernel::{Children, Kernel, SIGKILL, SIGSTOP, Temper};
 
 pub(crate) struct Shepherd {
     pub(crate) machine: Supervisor,
@@ -35,6 +35,8 @@ struct Live {
     failed: bool,
     started: Time,
     leftovers: Vec<Process>,
+    /// Whether the client was told that the child is stopped.
+    stopped: bool,
     /// Whether the ladder's signals reached the child while it lived.
     touched: bool,
 }
@@ -85,8 +87,11 @@ impl Shepherd {
 
     /// Whether poll would return at once.
     pub(crate) fn is_due(&self, kernel: &Kernel, now: Time) -> bool {
+        let told = self.live.as_ref().map(|live| live.stopped);
+        let stopped = self.child_is_stopped(kernel);
+        let news = stopped.is_some() && stopped != told;
         self.quits() == 0
-            && (kernel.child_signal || self.machine.deadline().is_some_and(|at| at <= now))
+            && (news || kernel.child_signal || self.machine.deadline().is_some_and(|at| at <= now))
     }
 
     /// One turn of the loop: these bytes have arrived, and perhaps the end of the client.
@@ -108,6 +113,8 @@ impl Shepherd {
             self.machine.handle_client_gone(now);
             self.perform(kernel, now);
         }
+        self.see_stops(kernel);
+        self.perform(kernel, now);
         if std::mem::take(&mut kernel.child_signal) {
             self.see_children(kernel, now);
         }
@@ -155,6 +162,7 @@ impl Shepherd {
             failed,
             started: now,
             leftovers: Vec::new(),
+            stopped: false,
             touched: false,
         });
         match (failed, notify) {
@@ -202,6 +210,8 @@ impl Shepherd {
                     self.say(&Event::Handle(id));
                 }
                 Action::Detached(id) => self.say(&Event::Detached(id)),
+                Action::Stopped(id, signal) => self.say(&Event::Stopped(id, signal)),
+                Action::Continued(id) => self.say(&Event::Continued(id)),
                 Action::LetGo => {
                     assert_eq!(self.lane, Lane::Open, "the lane is let go twice");
                     self.lane = Lane::Closed;
@@ -231,6 +241,24 @@ impl Shepherd {
         if let Some(group) = self.group() {
             kernel.signal_group(group, signal, now);
         }
+    }
+
+    /// Whether the child, if it lives, is stopped.
+    pub(crate) fn child_is_stopped(&self, kernel: &Kernel) -> Option<bool> {
+        let live = self.live.as_ref().filter(|live| live.leader == Leader::Alive)?;
+        kernel.is_stopped(live.pid)
+    }
+
+    /// What `waitid` would tell of the child: only the latest of its stops and continuations.
+    fn see_stops(&mut self, kernel: &Kernel) {
+        let stopped = self.child_is_stopped(kernel);
+        let Some(live) = &mut self.live else { return };
+        match (stopped, live.stopped) {
+            (Some(true), false) => self.machine.handle_child_stopped(SIGSTOP),
+            (Some(false), true) => self.machine.handle_child_continued(),
+            (Some(true), true) | (Some(false), false) | (None, _) => return,
+        }
+        live.stopped = !live.stopped;
     }
 
     fn see_children(&mut self, kernel: &mut Kernel, now: Time) {

@@ -192,6 +192,11 @@ impl World {
             self.run_shepherd();
         }
         self.check();
+        if self.client_is_here() && self.shepherd.machine.client_is_here() {
+            if let Some(stopped) = self.shepherd.child_is_stopped(&self.kernel) {
+                assert_eq!(self.client.stopped, stopped, "a stop that was not told, or wrongly");
+            }
+        }
     }
 
     /// Time passes, and everything happens in its time.
@@ -263,6 +268,8 @@ impl World {
             | Action::NoteLeftovers
             | Action::Handle(_)
             | Action::LetGo
+            | Action::Stopped(..)
+            | Action::Continued(_)
             | Action::Quit => None,
         });
         word == Some(true)

@@ -5,7 +5,10 @@ use netrunner_core::message::{
     CommandId, End, Event, Exited, MAX_NAMED, Order, Pid, Process, Reason, Request, SpawnFailed,
     Step,
 };
-use netrunner_core::spawn::{MAX_PLACEMENTS, Place, Placement, Placements, Source};
+use netrunner_core::spawn::{
+    MAX_PLACEMENTS, Place, Placement, Placements, Source, Spawn, StringsBuf,
+};
+use netrunner_core::terminal::{Handover, Terminal};
 use netrunner_core::wire::{Frame, WireError};
 use proptest::prelude::*;
 
@@ -110,7 +113,7 @@ fn a_kind_of_another_direction_or_of_none_is_unknown() {
         assert!(unknown >= 2, "kind {kind} means something in two directions");
         known += 3 - unknown;
     }
-    assert_eq!(known, 15);
+    assert_eq!(known, 17);
 }
 
 #[test]
@@ -147,6 +150,12 @@ fn a_number_that_is_no_process_is_refused() {
             let bytes = Message::Event(event).bytes();
             assert_eq!(Event::decode(samples::frame(&bytes)), Err(WireError::Malformed));
         }
+        let terminal = Some(Terminal { client_group: Pid(pid), handover: Handover::Never });
+        let mut arguments = StringsBuf::new();
+        arguments.push(&[b"true"]);
+        let spawn = Spawn { terminal, ..samples::smallest(arguments.as_strings(), c"/bin/true") };
+        let bytes = Message::Request(Request::Spawn(spawn)).bytes();
+        assert_eq!(Request::decode(samples::frame(&bytes)), Err(WireError::Malformed));
     }
 }
 
@@ -156,6 +165,8 @@ fn a_signal_beyond_the_range_is_refused() {
     for signal in [0, 65, u8::MAX] {
         let bytes = Message::Request(Request::Signal(id, signal)).bytes();
         assert_eq!(Request::decode(samples::frame(&bytes)), Err(WireError::Malformed));
+        let bytes = Message::Event(Event::Stopped(id, signal)).bytes();
+        assert_eq!(Event::decode(samples::frame(&bytes)), Err(WireError::Malformed));
     }
 }
 

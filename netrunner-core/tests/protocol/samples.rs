@@ -12,6 +12,7 @@ use netrunner_core::spawn::{
     Leftovers, Notify, Place, Placement, Placements, Setup, Setups, Source, Spawn, Strings,
     StringsBuf, Terms,
 };
+use netrunner_core::terminal::{Handover, Terminal};
 use netrunner_core::wire::{Frame, HEADER, VERSION, WireError};
 
 /// A message of any direction.
@@ -62,7 +63,7 @@ impl<'a> Message<'a> {
     /// values, so they compare only when they are laid open.
     pub(crate) fn laid_open(&self) -> String {
         let Message::Request(Request::Spawn(spawn)) = self else { return format!("{self:?}") };
-        let Spawn { id, notify, terms, program, directory, .. } = spawn;
+        let Spawn { id, notify, terms, terminal, program, directory, .. } = spawn;
         // The shepherd sizes argv and envp by the count and fills them by iterating.
         for strings in [&spawn.arguments, &spawn.environment] {
             assert_eq!(strings.len(), strings.iter().count());
@@ -82,7 +83,7 @@ impl<'a> Message<'a> {
             })
             .collect();
         format!(
-            "{id:?} {notify:?} {terms:?} {program:?} {directory:?} {:?} {:?} {:?} {setup:?}",
+            "{id:?} {notify:?} {terms:?} {terminal:?} {program:?} {directory:?} {:?} {:?} {:?} {setup:?}",
             spawn.arguments.iter().collect::<Vec<_>>(),
             spawn.environment.iter().collect::<Vec<_>>(),
             spawn.descriptors.iter().collect::<Vec<_>>(),
@@ -148,6 +149,7 @@ fn for_each_spawn(mut with: impl FnMut(Spawn<'_>)) {
             stop_signal: 15,
             leftovers: Leftovers::Keep,
         },
+        terminal: Some(Terminal { client_group: Pid(0x7fff_ffff), handover: Handover::AtStart }),
         program: c"cc",
         directory: Some(c"sub/folder"),
         arguments: arguments.as_strings(),
@@ -171,6 +173,10 @@ fn for_each_spawn(mut with: impl FnMut(Spawn<'_>)) {
         ]),
     };
     with(full);
+    for handover in [Handover::OnDemand, Handover::Never] {
+        let terminal = Some(Terminal { client_group: Pid(1), handover });
+        with(Spawn { terminal, ..smallest(arguments.as_strings(), c"/bin/true") });
+    }
     with(smallest(arguments.as_strings(), c"/bin/true"));
 }
 
@@ -185,6 +191,7 @@ pub(crate) fn smallest<'a>(arguments: Strings<'a>, program: &'a CStr) -> Spawn<'
             stop_signal: 64,
             leftovers: Leftovers::Stop,
         },
+        terminal: None,
         program,
         directory: None,
         arguments,
@@ -228,6 +235,9 @@ fn events() -> Vec<Event> {
         Event::Spawned(id, Pid(4_194_304)),
         Event::Handle(id),
         Event::Detached(id),
+        Event::Stopped(id, 1),
+        Event::Stopped(id, 64),
+        Event::Continued(id),
         Event::Exited(exited()),
     ];
     events.extend(STEPS.map(|step| {

@@ -17,6 +17,7 @@ calls! {
     NR_MUNMAP = 11, SYS_munmap;
     NR_RT_SIGACTION = 13, SYS_rt_sigaction;
     NR_RT_SIGPROCMASK = 14, SYS_rt_sigprocmask;
+    NR_IOCTL = 16, SYS_ioctl;
     NR_GETPID = 39, SYS_getpid;
     NR_SENDMSG = 46, SYS_sendmsg;
     NR_RECVMSG = 47, SYS_recvmsg;
@@ -35,6 +36,7 @@ calls! {
     NR_SETSID = 112, SYS_setsid;
     NR_SETGROUPS = 116, SYS_setgroups;
     NR_GETPGID = 121, SYS_getpgid;
+    NR_GETSID = 124, SYS_getsid;
     NR_GETPRIORITY = 140, SYS_getpriority;
     NR_SETPRIORITY = 141, SYS_setpriority;
     NR_PRCTL = 157, SYS_prctl;
@@ -91,13 +93,23 @@ constants! {
     POLLERR: i16 = 8;
     POLLHUP: i16 = 16;
     P_ALL: u32 = 0;
+    P_PID: u32 = 1;
     WNOHANG: i32 = 1;
     WSTOPPED: i32 = 2;
     WEXITED: i32 = 4;
+    WCONTINUED: i32 = 8;
     WNOWAIT: i32 = 0x0100_0000;
     SIGKILL: i32 = 9;
     SIGPIPE: i32 = 13;
     SIGCHLD: i32 = 17;
+    SIGCONT: i32 = 18;
+    CLD_TRAPPED: i32 = 4;
+    CLD_STOPPED: i32 = 5;
+    CLD_CONTINUED: i32 = 6;
+    TIOCGPGRP: usize = 0x540f;
+    TIOCSPGRP: usize = 0x5410;
+    TCGETS2: usize = 0x802c_542a;
+    TCSETS2: usize = 0x402c_542b;
     SIG_SETMASK: i32 = 2;
     SIG_IGN: usize = 1;
     SFD_CLOEXEC: i32 = 0o2_000_000;
@@ -166,6 +178,26 @@ pub(crate) struct WaitInfo {
     pub(crate) padding: i32,
     pub(crate) pid: i32,
     pub(crate) rest: [i32; 27],
+}
+
+impl WaitInfo {
+    /// `si_status`, which follows `si_uid`.
+    pub(crate) fn status(&self) -> i32 {
+        self.rest[1]
+    }
+}
+
+/// `PIDFD_SIGNAL_PROCESS_GROUP`, which the libc crate does not have.
+pub(crate) const PIDFD_SIGNAL_PROCESS_GROUP: usize = 1 << 2;
+
+/// The kernel's `struct termios2`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Termios {
+    pub(crate) flags: [u32; 4],
+    pub(crate) line: u8,
+    pub(crate) characters: [u8; 19],
+    pub(crate) speeds: [u32; 2],
 }
 
 /// `struct pollfd`.
@@ -251,6 +283,9 @@ mod tests {
         assert_eq!(offset_of!(Rusage, voluntary_switches), offset_of!(libc::rusage, ru_nvcsw));
         assert_eq!(offset_of!(Rusage, involuntary_switches), offset_of!(libc::rusage, ru_nivcsw));
         assert_eq!(size_of::<WaitInfo>(), size_of::<libc::siginfo_t>());
+        assert_eq!(size_of::<Termios>(), size_of::<libc::termios2>());
+        assert_eq!(offset_of!(Termios, characters), offset_of!(libc::termios2, c_cc));
+        assert_eq!(offset_of!(Termios, speeds), offset_of!(libc::termios2, c_ispeed));
         assert_eq!(size_of::<Pollfd>(), size_of::<libc::pollfd>());
         assert_eq!(offset_of!(Pollfd, revents), offset_of!(libc::pollfd, revents));
         assert_eq!(size_of::<Iovec>(), size_of::<libc::iovec>());

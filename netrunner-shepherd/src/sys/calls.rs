@@ -21,8 +21,8 @@ pub(super) fn check(result: isize) -> Result<usize, Errno> {
 }
 
 /// A call whose arguments are numbers: it reads and writes no memory of ours.
-fn plain(number: usize, arguments: [usize; 6]) -> Result<usize, Errno> {
-    // SAFETY: every caller in this file passes numbers, no pointers.
+pub(super) fn plain(number: usize, arguments: [usize; 6]) -> Result<usize, Errno> {
+    // SAFETY: every caller in this folder passes numbers, no pointers.
     check(unsafe { syscall(number, arguments) })
 }
 
@@ -292,9 +292,10 @@ pub(crate) fn reset_signal(signal: i32) -> bool {
     result == 0 && old.action == SIG_IGN
 }
 
-/// A descriptor from which `SIGCHLD` is read. After a fork it serves the copy that reads it.
+/// A descriptor from which `SIGCHLD` and `SIGCONT` are read. After a fork it serves the copy that
+/// reads it.
 pub(crate) fn child_signals() -> Result<Fd, Errno> {
-    let mask: u64 = 1 << (SIGCHLD - 1);
+    let mask: u64 = 1 << (SIGCHLD - 1) | 1 << (SIGCONT - 1);
     let flags = (SFD_CLOEXEC | SFD_NONBLOCK) as usize;
     let arguments = [usize::MAX, &raw const mask as usize, 8, flags, 0, 0];
     // SAFETY: the set is readable, eight bytes as the kernel wants it.

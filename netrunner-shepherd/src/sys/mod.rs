@@ -12,6 +12,7 @@
 //! | `memory` | the allocator, and the copying functions that the compiler calls |
 //! | `calls` | descriptors, processes, signals, time: one thin function per call |
 //! | `socket` | `sendmsg` and `recvmsg` with descriptors |
+//! | `tty` | terminals and job control |
 //! | `window` | the clone-to-exec window, and the ways to make the child's process |
 
 #[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
@@ -21,6 +22,7 @@ pub(crate) mod abi;
 pub(crate) mod calls;
 pub(crate) mod memory;
 pub(crate) mod socket;
+pub(crate) mod tty;
 pub(crate) mod window;
 mod x86_64;
 

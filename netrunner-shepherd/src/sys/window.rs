@@ -50,6 +50,8 @@ pub(crate) struct Launchpad {
     moves: Vec<(i32, i32)>,
     /// These numbers are closed.
     closed: Vec<i32>,
+    /// The terminal to take for the child's group, if this other group has it.
+    terminal: Option<(i32, Pid)>,
     /// In this order.
     setup: Vec<Ready>,
     /// The group lists that `setup` refers to.
@@ -82,6 +84,8 @@ pub(crate) struct Placing {
     pub(crate) moves: Vec<(i32, i32)>,
     /// These numbers are closed.
     pub(crate) closed: Vec<i32>,
+    /// The terminal to take for the child's group, if this other group has it.
+    pub(crate) terminal: Option<(i32, Pid)>,
 }
 
 /// Where the child leaves word of a failed step: the candidate in the upper half, then step + 1 and
@@ -138,6 +142,7 @@ impl Launchpad {
             origin: None,
             moves: Vec::new(),
             closed: Vec::new(),
+            terminal: None,
             setup: Vec::new(),
             groups: Vec::new(),
             failure: Failure(start::own_word()),
@@ -218,6 +223,7 @@ impl Launchpad {
         self.origin = placing.origin;
         self.moves = placing.moves;
         self.closed = placing.closed;
+        self.terminal = placing.terminal;
         self.groups.clear();
         self.setup.clear();
         for setup in spawn.setup.iter() {
@@ -280,6 +286,7 @@ impl Launchpad {
         self.arm_parent_death().map_err(at(Step::ParentDeath))?;
         // SAFETY: numbers only, here and wherever no pointer is passed below.
         unsafe { call(NR_SETPGID, [0; 4]) }.map_err(at(Step::ProcessGroup))?;
+        self.take_terminal();
         if let Some(origin) = self.origin {
             // SAFETY: numbers only.
             unsafe { call(NR_FCHDIR, [origin as usize, 0, 0, 0]) }.map_err(at(Step::Directory))?;
@@ -311,6 +318,26 @@ impl Launchpad {
         // SAFETY: numbers only.
         let parent = unsafe { call(NR_GETPPID, [0; 4]) }?;
         if parent == self.shepherd.0 as usize { Ok(()) } else { Err(Errno(ESRCH)) }
+    }
+
+    /// Takes the terminal for the child's group: here and not in the shepherd, so that the program
+    /// has it from its first instruction. SIGTTOU is blocked, so it works from the background. It
+    /// fails where the terminal is hung up, or not ours: the program will meet the same.
+    fn take_terminal(&self) {
+        let Some((terminal, from)) = self.terminal else { return };
+        let mut group = 0_i32;
+        let ask = [terminal as usize, TIOCGPGRP, &raw mut group as usize, 0];
+        // SAFETY: the number is on the child's own stack, and writable.
+        let asked = unsafe { call(NR_IOCTL, ask) };
+        if asked.is_err() || group != from.0 as i32 {
+            return;
+        }
+        // SAFETY: no arguments.
+        let Ok(own) = (unsafe { call(NR_GETPID, [0; 4]) }) else { return };
+        let own = own as i32;
+        let take = [terminal as usize, TIOCSPGRP, &raw const own as usize, 0];
+        // SAFETY: the number is on the child's own stack, and readable.
+        let _ = unsafe { call(NR_IOCTL, take) };
     }
 
     fn place_descriptors(&self) -> Result<(), Errno> {

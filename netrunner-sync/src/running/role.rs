@@ -117,6 +117,14 @@ impl Role<'_> {
                     progress = Progress::Started;
                     continue;
                 }
+                Ok(Some((Heard::Stopped(signal), _))) => {
+                    running.note_stop(signal);
+                    continue;
+                }
+                Ok(Some((Heard::Continued, _))) => {
+                    running.note_continuation();
+                    continue;
+                }
                 Ok(Some((Heard::Failed(failed), _))) => Outcome::Failed(failed),
                 Ok(Some((Heard::Ended(exited), _))) => Outcome::ended(exited),
                 Ok(Some((Heard::Detached, _))) => Outcome::Detached,

@@ -3,13 +3,13 @@
 //! stream by a thread of its own, and only as fast as it is taken from us. Without these options
 //! nothing of this happens.
 
-use std::io;
+use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use netrunner_sync::{Child, ChildStderr, ChildStdout, Command, Stdio};
+use netrunner_sync::{Child, ChildStderr, ChildStdout, Command, CommandExt, Stdio};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
@@ -37,6 +37,10 @@ pub(crate) fn limit(command: &mut Command, options: &Run) {
         command.max_output(most);
     }
     if options.idle_timeout.is_some() || most.is_some() {
+        // These pipes lead to the terminal again, not to a program that may want it, too.
+        if io::stdin().is_terminal() && io::stdout().is_terminal() {
+            command.foreground(true);
+        }
         command.stdout(Stdio::piped());
         if !options.merge_stderr {
             command.stderr(Stdio::piped());

@@ -4,6 +4,7 @@
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::Write;
+use std::sync::Arc;
 
 use netrunner_sync::{Child, Command, CommandExt, Error, Report};
 
@@ -12,17 +13,25 @@ use crate::complain;
 use crate::descriptors::{JOBSERVER_VARIABLES, Passed};
 use crate::passthrough::{self, Passthrough};
 use crate::report::{FAILED, Facts, NOT_EXECUTABLE, NOT_FOUND, exit_code};
-use crate::signals::Held;
+use crate::signals::{Held, Reports};
 
 /// Runs it and returns the exit code.
 pub(crate) fn run(options: Run) -> u8 {
     match start(&options) {
-        Ok((child, passthrough, reporter)) => finish(child, passthrough, reporter),
+        Ok(running) => finish(running),
         Err(failure) => {
             complain(failure.message);
             failure.code
         }
     }
+}
+
+/// The command, and who looks after it meanwhile.
+struct Running {
+    child: Child,
+    reports: Arc<Reports>,
+    passthrough: Passthrough,
+    reporter: Reporter,
 }
 
 /// Why nothing runs, and the exit code that says so.
@@ -37,7 +46,7 @@ impl From<String> for Failure {
     }
 }
 
-fn start(options: &Run) -> Result<(Child, Passthrough, Reporter), Failure> {
+fn start(options: &Run) -> Result<Running, Failure> {
     // First of all, while the numbers from 3 on are open only if they were when we began.
     let passed = passed(options)?;
     // A file may be a pipe that nobody has opened on the other side: this can take forever, and a
@@ -52,15 +61,22 @@ fn start(options: &Run) -> Result<(Child, Passthrough, Reporter), Failure> {
         code: spawn_failure_code(&error),
         message: error.to_string(),
     })?;
-    signals.pass_to(child.handle());
+    let reports = Arc::new(Reports::new(command.get_program()));
+    signals.pass_to(child.handle(), Arc::clone(&reports));
     let passthrough = Passthrough::start(&mut child)
         .map_err(|error| format!("failed to pass on what the command writes: {error}"))?;
-    Ok((child, passthrough, reporter))
+    Ok(Running { child, reports, passthrough, reporter })
 }
 
 /// Waits for the end. `command` is gone by now, and with it our copies of the descriptors that the
 /// child was given: whoever waits for their end does not wait for us.
-fn finish(mut child: Child, passthrough: Passthrough, reporter: Reporter) -> u8 {
+fn finish(running: Running) -> u8 {
+    let Running { mut child, reports, passthrough, reporter } = running;
+    // A command that waits for a terminal which it does not have must not hang unseen. An error is
+    // told by the wait that follows.
+    while let Ok(Some(signal)) = child.wait_stopped() {
+        reports.stopped(signal);
+    }
     let ended = child.wait();
     let passed_on = passthrough.finish();
     let (code, reported) = match &ended {

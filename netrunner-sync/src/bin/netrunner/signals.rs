@@ -13,8 +13,15 @@
 //!
 //! TSTP, TTIN and TTOU stop the child and then `netrunner` itself, so that the shell that waits for
 //! it sees a stopped job; CONT makes both go on. Meanwhile the shepherd goes on counting timeouts.
+//!
+//! With the terminal in the foreground the command gets the terminal's signals itself, and nothing
+//! of this is asked for: its shepherd stops our group when it has stopped.
 
+use std::ffi::{OsStr, OsString};
 use std::io;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
@@ -24,7 +31,43 @@ use crate::complain;
 use crate::sys::{Blocked, Taken};
 
 /// Signals that wait for a child to go to.
-pub(crate) struct Held(Sender<ChildHandle>);
+pub(crate) struct Held(Sender<(ChildHandle, Arc<Reports>)>);
+
+/// Tells the user, once for each stop, that the command waits for the terminal. Two hear of it: who
+/// waits for the command, and who takes the signal that stops us with it. The one that is quicker
+/// tells, so that the user has read it before the shell says that the job is stopped.
+pub(crate) struct Reports {
+    program: OsString,
+    told: AtomicBool,
+}
+
+impl Reports {
+    pub(crate) fn new(program: &OsStr) -> Reports {
+        Reports { program: program.to_owned(), told: AtomicBool::new(false) }
+    }
+
+    /// This signal has stopped the command.
+    pub(crate) fn stopped(&self, signal: Signal) {
+        let wants = match signal {
+            Signal::TTIN => "read from",
+            Signal::TTOU => "write to or set",
+            // Whoever sent it knows, and the shell says the rest.
+            _ => return,
+        };
+        if !self.told.swap(true, Ordering::AcqRel) {
+            let program = Path::new(&self.program).display();
+            complain(format_args!(
+                "`{program}` is stopped ({signal}): it runs in the background and wants to {wants} \
+                 the terminal"
+            ));
+        }
+    }
+
+    /// It goes on, and whatever stops it next is news.
+    fn goes_on(&self) {
+        self.told.store(false, Ordering::Release);
+    }
+}
 
 impl Held {
     /// Holds all signals back from now on. To be called while there is only one thread.
@@ -40,14 +83,14 @@ impl Held {
     }
 
     /// Sends those that wait, and those that come, to this child.
-    pub(crate) fn pass_to(self, child: ChildHandle) {
+    pub(crate) fn pass_to(self, child: ChildHandle, reports: Arc<Reports>) {
         // The thread waits for exactly this.
-        let _ = self.0.send(child);
+        let _ = self.0.send((child, reports));
     }
 }
 
-fn pass_on(blocked: &Blocked, receiver: &Receiver<ChildHandle>) {
-    let Ok(child) = receiver.recv() else {
+fn pass_on(blocked: &Blocked, receiver: &Receiver<(ChildHandle, Arc<Reports>)>) {
+    let Ok((child, reports)) = receiver.recv() else {
         return; // Nothing was started.
     };
     let mut escalation = Escalation::default();
@@ -67,8 +110,16 @@ fn pass_on(blocked: &Blocked, receiver: &Receiver<ChildHandle>) {
             continue;
         }
         match escalation.next(taken) {
-            Action::Pass => pass(&child, taken.number),
+            Action::Pass => {
+                if taken.number == libc::SIGCONT {
+                    reports.goes_on();
+                }
+                pass(&child, taken.number);
+            }
             Action::PassAndStop => {
+                if let Ok(signal) = Signal::try_from(taken.number) {
+                    reports.stopped(signal);
+                }
                 pass(&child, taken.number);
                 // Of the whole process, and at once; an error is not possible for oneself.
                 let _ = rustix::process::kill_process(

@@ -1,0 +1,296 @@
+//! Job control: who has the terminal while a command uses the client's, and what follows when its
+//! child stops.
+//!
+//! Toward the child the shepherd is what a shell is toward its jobs: the child's group is handed the
+//! terminal, and when the child stops, the terminal goes back to the client's group, which is
+//! stopped as well, so that the shell above sees a stopped job. The shell's word that it goes on is
+//! a `SIGCONT` to the client's group; the shepherd is in that group for exactly as long as it waits
+//! for the word.
+//!
+//! [`JobControl`] decides, the shepherd's shell performs the [`Deed`]s in order:
+//!
+//! ```text
+//!  the child stopped, and the    by TTIN, TTOU             by TSTP              by another signal
+//!  terminal is with …
+//!   its group                    go on (handed meanwhile)  client stops too     client stops too
+//!   the client's group           hand over, go on          tell                 tell
+//!   another command of it        tell, look again          tell                 tell
+//!   a stranger (the shell)       tell, client stops too    tell                 tell
+//! ```
+//!
+//! Where no shell would continue a stopped client (its group is orphaned), it is never stopped: the
+//! child goes on after a TSTP, which the kernel itself does not let stop an orphaned group, and is
+//! told to be stopped after anything else.
+
+use alloc::collections::VecDeque;
+use core::time::Duration;
+
+use crate::Time;
+use crate::message::Pid;
+use crate::wire::{Reader, WireError, Writer};
+
+/// The part of a request to spawn that is about the client's terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Terminal {
+    /// The client's process group.
+    pub client_group: Pid,
+    /// When the child's group gets the terminal.
+    pub handover: Handover,
+}
+
+/// When the child's group gets the terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// Before the program is executed, if the client's group has it then; else on demand.
+    AtStart,
+    /// When the child has stopped for want of it.
+    OnDemand,
+    /// Never.
+    Never,
+}
+
+/// Who has the terminal: whose group is in the foreground.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Holder {
+    /// The child's group, or another below the child.
+    Child,
+    /// The client's group.
+    Client,
+    /// A group of another command of the same client.
+    Kin,
+    /// Anybody else, or nobody.
+    Stranger,
+}
+
+/// Who continues the client's group when it is stopped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Overseer {
+    /// A process of the session outside the group, as a shell with job control is.
+    Shell,
+    /// Nobody: the group is orphaned.
+    Nobody,
+}
+
+/// What is to be done, in order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deed {
+    /// Give the terminal to the child's group, in the modes that the child left it in.
+    HandOver,
+    /// Give the terminal back to the client's group, in the modes that the client left it in.
+    TakeBack,
+    /// Send `SIGCONT` to the child's group.
+    Continue,
+    /// Join the client's group, and send it this signal.
+    StopClient(u8),
+    /// Leave the client's group.
+    LeaveClient,
+    /// Tell the client that this signal has stopped the child.
+    TellStopped(u8),
+    /// Tell the client that the child goes on.
+    TellContinued,
+}
+
+/// The stop signals, which have the same numbers on every system that NetRunner runs on but for
+/// `SIGTSTP`.
+const SIGTSTP: u8 = if cfg!(target_os = "linux") { 20 } else { 18 };
+const SIGTTIN: u8 = 21;
+const SIGTTOU: u8 = 22;
+
+/// How long a child that waits for another command's terminal waits until the next look. Nothing
+/// tells when a terminal changes hands.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Job control for one command.
+#[derive(Clone, Debug)]
+pub struct JobControl {
+    handover: Handover,
+    state: State,
+    told: Told,
+    deeds: VecDeque<Deed>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// The child runs, or is stopped and that is told.
+    Calm,
+    /// The client was stopped with the child, and its `SIGCONT` is awaited in its group.
+    Suspended,
+    /// The child is stopped until the terminal comes back to the client's group.
+    Waiting { look_at: Time },
+    /// The client is gone: stops are the ladder's to deal with.
+    Over,
+}
+
+/// What the client was told last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    Runs,
+    Stopped,
+}
+
+impl JobControl {
+    /// For a command that has just been started.
+    pub fn new(handover: Handover) -> JobControl {
+        JobControl { handover, state: State::Calm, told: Told::Runs, deeds: VecDeque::new() }
+    }
+
+    /// The next thing to do.
+    pub fn poll_deed(&mut self) -> Option<Deed> {
+        self.deeds.pop_front()
+    }
+
+    /// When [`JobControl::handle_timeout`] is due.
+    pub fn deadline(&self) -> Option<Time> {
+        match self.state {
+            State::Waiting { look_at } => Some(look_at),
+            State::Calm | State::Suspended | State::Over => None,
+        }
+    }
+
+    /// This signal has stopped the child.
+    pub fn handle_stopped(&mut self, now: Time, signal: u8, holder: Holder, overseer: Overseer) {
+        match self.state {
+            State::Over => return,
+            // It went on and has stopped again, and its going on was not seen.
+            State::Suspended => self.leave_client(),
+            State::Calm | State::Waiting { .. } => self.state = State::Calm,
+        }
+        let wants_terminal = signal == SIGTTIN || signal == SIGTTOU;
+        if !wants_terminal {
+            match (holder, overseer) {
+                (Holder::Child, Overseer::Shell) => {
+                    self.deeds.push_back(Deed::TakeBack);
+                    self.tell_stopped(signal);
+                    // Not SIGSTOP where it was that: it would stop the shepherd in the client's group.
+                    self.stop_client(SIGTSTP);
+                }
+                (Holder::Child, Overseer::Nobody) if signal == SIGTSTP => {
+                    self.deeds.push_back(Deed::Continue);
+                }
+                (Holder::Child, Overseer::Nobody)
+                | (Holder::Client | Holder::Kin | Holder::Stranger, _) => self.tell_stopped(signal),
+            }
+            return;
+        }
+        match (holder, self.handover, overseer) {
+            (Holder::Child, _, _) => self.deeds.push_back(Deed::Continue),
+            (_, Handover::Never, _) => self.tell_stopped(signal),
+            (Holder::Client, Handover::AtStart | Handover::OnDemand, _) => self.lend(),
+            (Holder::Stranger, Handover::AtStart | Handover::OnDemand, Overseer::Shell) => {
+                self.tell_stopped(signal);
+                self.stop_client(signal);
+            }
+            (Holder::Kin, Handover::AtStart | Handover::OnDemand, _)
+            | (Holder::Stranger, Handover::AtStart | Handover::OnDemand, Overseer::Nobody) => {
+                self.tell_stopped(signal);
+                self.state = State::Waiting { look_at: now.after(LOOK) };
+            }
+        }
+    }
+
+    /// Somebody has sent the child `SIGCONT`.
+    pub fn handle_continued(&mut self, holder: Holder) {
+        match self.state {
+            State::Over => return,
+            State::Suspended => {
+                self.leave_client();
+                if holder == Holder::Client && self.handover != Handover::Never {
+                    self.deeds.push_back(Deed::HandOver);
+                }
+            }
+            State::Calm | State::Waiting { .. } => self.state = State::Calm,
+        }
+        self.tell_continued();
+    }
+
+    /// The client's group got `SIGCONT` while the shepherd was in it.
+    pub fn handle_client_continued(&mut self, holder: Holder) {
+        match self.state {
+            State::Suspended => {
+                self.leave_client();
+                match holder {
+                    Holder::Client => self.lend(),
+                    // Continued in the background: as a job of a shell it runs there until it
+                    // touches the terminal.
+                    Holder::Child | Holder::Kin | Holder::Stranger => {
+                        self.deeds.push_back(Deed::Continue);
+                    }
+                }
+            }
+            // Word of an older stop, which the child itself was quicker to tell of.
+            State::Calm | State::Waiting { .. } | State::Over => {}
+        }
+    }
+
+    /// Time has passed.
+    pub fn handle_timeout(&mut self, now: Time, holder: Holder) {
+        match self.state {
+            State::Waiting { look_at } if look_at <= now => match holder {
+                Holder::Client => {
+                    self.state = State::Calm;
+                    self.lend();
+                }
+                Holder::Child | Holder::Kin | Holder::Stranger => {
+                    self.state = State::Waiting { look_at: now.after(LOOK) };
+                }
+            },
+            State::Waiting { .. } | State::Calm | State::Suspended | State::Over => {}
+        }
+    }
+
+    /// The client is gone, or the command over.
+    pub fn handle_over(&mut self) {
+        if self.state == State::Suspended {
+            self.leave_client();
+        }
+        self.state = State::Over;
+    }
+
+    fn lend(&mut self) {
+        self.deeds.extend([Deed::HandOver, Deed::Continue]);
+    }
+
+    fn stop_client(&mut self, signal: u8) {
+        self.deeds.push_back(Deed::StopClient(signal));
+        self.state = State::Suspended;
+    }
+
+    fn leave_client(&mut self) {
+        self.deeds.push_back(Deed::LeaveClient);
+        self.state = State::Calm;
+    }
+
+    fn tell_stopped(&mut self, signal: u8) {
+        self.deeds.push_back(Deed::TellStopped(signal));
+        self.told = Told::Stopped;
+    }
+
+    fn tell_continued(&mut self) {
+        if self.told == Told::Stopped {
+            self.deeds.push_back(Deed::TellContinued);
+            self.told = Told::Runs;
+        }
+    }
+}
+
+impl Terminal {
+    pub(crate) fn encode(self, out: &mut Writer<'_>) {
+        out.u32(self.client_group.0);
+        out.u8(match self.handover {
+            Handover::AtStart => 0,
+            Handover::OnDemand => 1,
+            Handover::Never => 2,
+        });
+    }
+
+    pub(crate) fn decode(from: &mut Reader<'_>) -> Result<Terminal, WireError> {
+        let client_group = Pid::decode(from)?;
+        let handover = match from.u8()? {
+            0 => Handover::AtStart,
+            1 => Handover::OnDemand,
+            2 => Handover::Never,
+            _ => return Err(WireError::Malformed),
+        };
+        Ok(Terminal { client_group, handover })
+    }
+}
