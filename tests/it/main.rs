@@ -37,5 +37,6 @@ mod p9_silence;
 mod shapes;
 mod std_parity;
 mod strange_clients;
+mod terminal;
 #[path = "../src/told.rs"]
 mod told;

@@ -10,6 +10,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod failed;
 pub mod lacks;
 pub mod lane;
 pub mod lock;

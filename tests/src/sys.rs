@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::fd::{AsRawFd as _, RawFd};
+use std::os::fd::{AsRawFd as _, FromRawFd as _, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -378,4 +378,24 @@ pub fn signal_on_origins_death(signal: i32) -> io::Result<()> {
 /// No new privileges from here on.
 pub fn no_new_privs() -> io::Result<()> {
     prctl(libc::PR_SET_NO_NEW_PRIVS, 1)
+}
+
+/// A new terminal: the manager's end, and the subsidiary one.
+pub fn open_terminal() -> io::Result<(File, File)> {
+    let flags = libc::O_RDWR | libc::O_NOCTTY | libc::O_CLOEXEC;
+    // SAFETY: the first call takes a plain number, and its result is owned by nobody else; the
+    // others take this open descriptor and plain numbers. TIOCGPTPEER returns a new descriptor.
+    unsafe {
+        let manager = File::from_raw_fd(check(libc::posix_openpt(flags))?);
+        check(libc::grantpt(manager.as_raw_fd()))?;
+        check(libc::unlockpt(manager.as_raw_fd()))?;
+        let end = check(libc::ioctl(manager.as_raw_fd(), libc::TIOCGPTPEER, flags))?;
+        Ok((manager, File::from_raw_fd(end)))
+    }
+}
+
+/// The process group in the foreground of a terminal, asked of the manager's end.
+pub fn foreground(manager: &File) -> io::Result<u32> {
+    // SAFETY: the descriptor is open.
+    check(unsafe { libc::tcgetpgrp(manager.as_raw_fd()) }).map(|group| group as u32)
 }

@@ -54,7 +54,7 @@ impl Ended {
 
 /// This program, with the signals as after a login. A shell that starts the tests with `&` has them
 /// ignore INT and QUIT, and so would the command.
-fn fresh(program: &str) -> Command {
+pub(crate) fn fresh(program: &str) -> Command {
     let mut command = Command::new("env");
     command.args(["--default-signal", program]);
     command

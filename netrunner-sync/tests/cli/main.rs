@@ -9,5 +9,8 @@ mod limits;
 mod options;
 mod outcomes;
 mod reports;
+mod screen;
 mod signals;
+mod terminal;
+mod tty;
 mod usage;

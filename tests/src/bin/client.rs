@@ -5,9 +5,10 @@
 //!
 //! | words | |
 //! |---|---|
-//! | `grace MS` `timeout MS` `leftovers stop\|wait\|keep` `pipes` `quiet` `program FILE` | for all commands from here on |
+//! | `grace MS` `timeout MS` `leftovers stop\|wait\|keep` `pipes` `quiet` `program FILE` `foreground yes\|no` | for all commands from here on |
 //! | `spawn [ … ]` | the new child becomes the current one, on top of the earlier ones |
 //! | `wait N` `wait-keep N` `wait-signal N` `stop` `kill` `drop` `detach` `lose` | the current child: must exit N, must die by N, …; `wait-keep` leaves it current, `lose` forgets the handle |
+//! | `wait-stopped SIG` `other` | the current child must be stopped by SIG, and stay so; it goes below all others |
 //! | `wait-any-error` | the current child has no honest status: the wait must fail |
 //! | `pid FILE` | writes the current child's number |
 //! | `output [ … ]` `output-to FILE [ … ]` | must exit 0; its stdout to our stdout or to the file |
@@ -41,7 +42,8 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use netrunner_sync::{Child, Command, ExitStatus, Leftovers, Shepherds, Stdio};
+use netrunner_sync::{Child, Command, CommandExt as _, ExitStatus, Leftovers, Shepherds, Stdio};
+use netrunner_tests::failed::{fail, must};
 use netrunner_tests::script::Words;
 use netrunner_tests::sys::{self, Forked, OnSignal, Waited};
 use netrunner_tests::{procs, wait};
@@ -57,23 +59,6 @@ fn main() {
     sys::exit_now(0);
 }
 
-/// Says what is wrong in a place that is there even when the standard streams are not.
-fn fail(what: impl std::fmt::Display) -> ! {
-    let told = File::options()
-        .append(true)
-        .create(true)
-        .open("client-failed")
-        .and_then(|mut file| writeln!(file, "{what}"));
-    if told.is_err() {
-        sys::exit_now(71);
-    }
-    sys::exit_now(70);
-}
-
-fn must<T, E: std::fmt::Display>(what: &str, result: Result<T, E>) -> T {
-    result.unwrap_or_else(|error| fail(format_args!("{what}: {error}")))
-}
-
 #[derive(Clone, Default)]
 struct Settings {
     grace: Option<Duration>,
@@ -82,6 +67,7 @@ struct Settings {
     pipes: bool,
     quiet: bool,
     program: Option<PathBuf>,
+    foreground: Option<bool>,
 }
 
 impl Settings {
@@ -97,6 +83,9 @@ impl Settings {
         }
         if let Some(leftovers) = self.leftovers {
             command.leftovers(leftovers);
+        }
+        if let Some(yes) = self.foreground {
+            command.foreground(yes);
         }
         if self.pipes {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -151,6 +140,7 @@ impl Client {
                     other => fail(format_args!("`leftovers {other}`")),
                 });
             }
+            "foreground" => self.settings.foreground = Some(words.text(verb) == "yes"),
             "pipes" => self.settings.pipes = true,
             "quiet" => self.settings.quiet = true,
             "program" => self.settings.program = Some(words.raw(verb).into()),
@@ -262,6 +252,16 @@ impl Client {
                 let status = must(verb, self.current().wait());
                 expect(status, status.signal() == Some(wanted), wanted);
             }
+            "wait-stopped" => {
+                let wanted = words.signal(verb);
+                let mut child = self.current();
+                let stopped = [must(verb, child.wait_stopped()), child.stopped()];
+                if stopped.iter().any(|it| it.map(|signal| signal.as_raw()) != Some(wanted)) {
+                    fail(format_args!("stopped by {stopped:?} instead of {wanted}"));
+                }
+                self.children.push(child);
+            }
+            "other" => self.children.rotate_right(1),
             "wait-any-error" => {
                 if let Ok(status) = self.current().wait() {
                     fail(format_args!("a made-up status: {status}"));
