@@ -95,7 +95,8 @@ impl Command {
     /// ```
     ///
     /// The streams of a `Child` end after so many bytes; what comes then is read by the crate's
-    /// background thread. A stream that is turned into a plain descriptor has no limit any more.
+    /// background thread. One that nobody reads holds the command back, as without a limit. A
+    /// stream that is turned into a plain descriptor has no limit any more.
     ///
     /// # Errors
     ///

@@ -26,6 +26,7 @@ mod p4_leftovers;
 mod p4_whole_tree;
 mod p5_no_zombies;
 mod p6_no_leaks;
+mod p7_arrangements;
 mod p7_memory;
 mod p7_no_lost_bytes;
 mod p7_streams;
