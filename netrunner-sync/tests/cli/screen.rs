@@ -146,8 +146,6 @@ fn an_editor_draws_suspends_and_saves() {
     window.begins(&["between", PROMPT]);
     window.line("fg");
     window.begins(&["first", "second", "~"]);
-    // Ctrl-C is a key to an editor in raw mode.
-    window.press("C-c");
     window.line(":wq");
     window.until(&|screen| screen.iter().any(|line| line == PROMPT), &[PROMPT]);
     assert_eq!(window.folder.read("file"), "first\nsecond\n");
@@ -184,10 +182,13 @@ fn a_pager_pages_and_follows_the_windows_size() {
     window.begins(&lines(&numbers(24, 23)));
     assert!(window.ask(&["resize-window", "-x", "90", "-y", "30"]).status.success());
     window.begins(&lines(&numbers(24, 29)));
-    // Ctrl-C is the pager's own business.
+    // Ctrl-C is the pager's own business. It may forget keys that come at the same time.
     window.press("C-c");
-    window.press("g");
-    window.begins(&lines(&numbers(1, 29)));
+    let top = numbers(1, 29);
+    until("the top", || {
+        window.press("g");
+        window.screen().starts_with(&top)
+    });
     window.press("q");
     window.until(&|screen| screen.iter().any(|line| line == PROMPT), &[PROMPT]);
     window.expect_code(0);
