@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
+use crate::ear::Blocking;
 use crate::engine::Attempt;
 use crate::error::Result;
 use crate::feed::{Fed, Feed};
-use crate::lane::Blocking;
 use crate::outcome::Captured;
 use crate::report::{IoCounters, Output};
 use crate::running::{Progress, Role, Running};

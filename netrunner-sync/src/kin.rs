@@ -64,16 +64,35 @@ fn by_proc(fd: &OwnedFd) -> Kin {
     }
 }
 
+/// The session of the process behind a pidfd, which has this number: asked for by the number, and
+/// believed if the process is still not reaped after that.
+pub(crate) fn session_of(fd: &OwnedFd, pid: u32) -> Option<u32> {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+    let session = fields(&stat)?.nth(3)?.parse().ok()?;
+    crate::sys::ask_pidfd(fd.as_fd()).ok()?;
+    Some(session)
+}
+
+/// Whether the process of this number has ended, as far as can be seen: it is gone, or a zombie.
+pub(crate) fn has_ended(pid: u32) -> bool {
+    let stat = std::fs::read(format!("/proc/{pid}/stat")).unwrap_or_default();
+    let state = fields(&stat).and_then(|mut fields| fields.next());
+    !matches!(state, Some(state) if state != "Z" && state != "X")
+}
+
 /// The parent of the process that has this number now, if there is one and `/proc` shows it.
-pub(crate) fn parent_of(pid: u32) -> Option<u32> {
+fn parent_of(pid: u32) -> Option<u32> {
     parent_in(&std::fs::read(format!("/proc/{pid}/stat")).ok()?)
 }
 
-/// The fourth field; the second, in parentheses, is a name of any bytes.
 fn parent_in(stat: &[u8]) -> Option<u32> {
+    fields(stat)?.nth(1)?.parse().ok()
+}
+
+/// The fields from the third on: state, parent, … The second, in parentheses, is a name of any bytes.
+fn fields(stat: &[u8]) -> Option<impl Iterator<Item = &str>> {
     let name_end = stat.iter().rposition(|&byte| byte == b')')?;
-    let rest = std::str::from_utf8(stat.get(name_end + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(1)?.parse().ok()
+    Some(std::str::from_utf8(stat.get(name_end + 1..)?).ok()?.split_ascii_whitespace())
 }
 
 #[cfg(test)]

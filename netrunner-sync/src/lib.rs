@@ -99,6 +99,7 @@ mod capture;
 mod child;
 mod command;
 mod convert;
+mod ear;
 mod engine;
 mod environment;
 mod error;

@@ -9,9 +9,9 @@ use rustix::io::Errno;
 
 use crate::child::{ChildHandle, Life};
 use crate::command::Command;
+use crate::ear::Blocking;
 use crate::engine::{self, Started};
 use crate::error::Result;
-use crate::lane::Blocking;
 use crate::outcome::Captured;
 use crate::reader_feed::ReaderFeed;
 use crate::report::Output;

@@ -20,8 +20,9 @@ use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
 use crate::command::Terms;
+use crate::ear::Blocking;
 use crate::error::{Error, Result, shown};
-use crate::lane::{Blocking, PATIENCE};
+use crate::lane::PATIENCE;
 use crate::meter::Meter;
 use crate::outcome::{Captured, Outcome};
 use crate::pool::Surplus;

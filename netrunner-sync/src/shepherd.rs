@@ -9,8 +9,9 @@ use netrunner_core::message::{Pid, Request, Session};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::Signal;
 
+use crate::ear::Ear;
 use crate::guardian::{self, Guardian};
-use crate::lane::{self, Ear, PATIENCE};
+use crate::lane::{self, PATIENCE};
 use crate::running::Running;
 use crate::runtime::Runtime;
 use crate::watcher::Word;

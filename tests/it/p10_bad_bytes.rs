@@ -296,6 +296,15 @@ rogues! {
     a_child_with_a_pidfd_too_many:
         "take leave bear hello me me request child spawned mine child handle mine child canary silent",
         WAITING => Comes::Lost;
+    a_child_with_a_strangers_number:
+        "take leave bear hello me me request child spawned mine canary handle mine child silent",
+        WAITING => Comes::Lost;
+    a_stranger_as_child_and_the_end:
+        "take leave bear hello me me request child spawned mine child handle mine canary exit 0",
+        WAITING => Comes::Lost;
+    a_good_child_and_silence:
+        "take leave bear hello me me request child spawned mine child handle mine child silent",
+        URGENT => Comes::Anything;
     a_child_of_another_command:
         "take leave bear hello me me request child spawned mine child handle other child silent",
         WAITING => Comes::Lost;
@@ -310,6 +319,15 @@ rogues! {
     a_start_and_noise:
         "take leave bear hello me me request child spawned mine child noise 300 silent",
         WAITING => Comes::Lost;
+    a_stop_by_no_signal:
+        "take leave bear hello me me request child spawned mine child stopped mine 0 silent",
+        WAITING => Comes::Lost;
+    a_stop_of_another_command:
+        "take leave bear hello me me request child spawned mine child stopped other 19 silent",
+        WAITING => Comes::Lost;
+    stops_without_end:
+        "take leave bear hello me me request child spawned mine child continued mine stopped mine 19 stopped mine 19 silent",
+        URGENT => Comes::Anything;
     two_starts:
         "take leave bear hello me me request child spawned mine child spawned mine child silent",
         WAITING => Comes::Lost;

@@ -343,6 +343,35 @@ fn guardian_and_shepherd_killed_together_end_in_an_error_and_take_the_child_alon
     });
 }
 
+/// The pidfd waits in the lane while nobody waits for the command, and is read when the shepherd has
+/// died: the child has another parent by then, and is known by its session.
+#[test]
+fn the_childs_group_dies_although_its_pidfd_is_read_only_after_the_shepherd_died() {
+    arena(|| {
+        if lacks(Lack::Pidfd) {
+            return skip("needs pidfds");
+        }
+        let mut child = puppet(
+            "no-death-signal ignore TERM lock leader fork [ lock below sleep forever ] sleep forever",
+        )
+        .spawn()
+        .expect("spawn");
+        lock("leader").wait_held();
+        lock("below").wait_held();
+        let (guardian, shepherd) = (guardian_of(child.id()), shepherd_of(child.id()));
+        // It is sent when the command has lived for 100 ms, and nobody reads it here.
+        std::thread::sleep(scaled(Duration::from_millis(500)));
+        signal(guardian, libc::SIGKILL);
+        signal(shepherd, libc::SIGKILL);
+        wait_until("another parent", GRACE_AND_2S, || {
+            Proc::get(child.id()).is_some_and(|proc| proc.ppid != shepherd)
+        });
+        assert_lost(&child.wait().expect_err("wait"));
+        lock("leader").wait_free(GRACE_AND_2S);
+        lock("below").wait_free(GRACE_AND_2S);
+    });
+}
+
 #[test]
 fn shepherds_killed_under_load_never_hang_the_client() {
     arena(|| {

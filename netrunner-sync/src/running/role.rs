@@ -8,7 +8,7 @@ use netrunner_core::client::Heard;
 use rustix::event::{PollFd, PollFlags, poll};
 
 use super::{After, Reader, Running, earliest};
-use crate::lane::{Blocking, Sound};
+use crate::ear::{Blocking, Sound};
 use crate::outcome::Outcome;
 use crate::shepherd::Shepherd;
 use crate::time::until;

@@ -10,7 +10,7 @@
 //! | `bear` | for each shepherd that is asked for, a copy goes on with its lane |
 //! | `request` | reads a request, and takes its command for `mine` |
 //! | `child` | starts a child that sleeps |
-//! | `hello WHO FD…` `spawned ID WHO FD…` `ended ID WHO` `failed ID` `gone ID` | events |
+//! | `hello WHO FD…` `spawned ID WHO FD…` `ended ID WHO` `failed ID` `gone ID` `stopped ID N` `continued ID` | events |
 //! | `order` `kill ID` | what only a client says |
 //! | `bare` | the next event comes without descriptors, as from a kernel without pidfds |
 //! | `cut N` | of the next message only the first N bytes are sent |
@@ -173,6 +173,15 @@ impl Rogue {
                 let id = self.id(words.text(verb));
                 self.say(&Event::Detached(id), words);
             }
+            "stopped" => {
+                let id = self.id(words.text(verb));
+                let signal = words.number(verb) as u8;
+                self.say(&Event::Stopped(id, signal), words);
+            }
+            "continued" => {
+                let id = self.id(words.text(verb));
+                self.say(&Event::Continued(id), words);
+            }
             "order" => {
                 let mut bytes = Vec::new();
                 Order::Bear(Session::Own).encode(&mut bytes);
@@ -295,7 +304,9 @@ impl Rogue {
         for _ in 0..random.below(6) {
             let id = self.id(random.pick(&["mine", "mine", "other"]));
             let pid = self.who(random.pick(&whos));
-            let event = match random.below(6) {
+            let event = match random.below(8) {
+                5 => Event::Stopped(id, random.below(70) as u8),
+                6 => Event::Continued(id),
                 0 => Event::Hello(pid),
                 1 => Event::Spawned(id, pid),
                 2 => failed(id),
