@@ -34,10 +34,15 @@ pub(crate) enum Feed {
 }
 
 impl Input {
-    /// Reads from `reader` while the command runs, on a thread of its own.
+    /// Reads from `reader` while the command runs, on a thread of its own, and no further ahead
+    /// than some pipes' worth. Small pieces go out in large writes where they come quickly.
     ///
-    /// The thread ends when the reader or the command does, whichever it meets first: a reader that
-    /// blocks for ever keeps it.
+    /// A failure of the reader ends the input, and is an error of whatever runs the command to its
+    /// end; [`Child::wait`](crate::Child::wait) alone gives the command's own status and nothing
+    /// else.
+    ///
+    /// The thread ends when the reader does, or with the first piece that comes after the command's
+    /// end: a reader that blocks for ever keeps it, but nothing else.
     pub fn reader(reader: impl Read + Send + 'static) -> Input {
         Input(Feed::Reader(Mutex::new(Box::new(reader))))
     }
