@@ -136,6 +136,10 @@ impl Asked {
         let mut arguments = StringsBuf::new();
         arguments.push(&[b"puppet"]);
         script::split(script).iter().for_each(|word| arguments.push(&[word.as_bytes()]));
+        // Else its self-destruct would not be stretched in a long run.
+        let mut environment = StringsBuf::new();
+        let slowness = netrunner_tests::wait::slowness().to_string();
+        environment.push(&[b"NETRUNNER_TEST_SLOWNESS=", slowness.as_bytes()]);
         Asked {
             id,
             notify: Notify::End,
@@ -147,7 +151,7 @@ impl Asked {
             },
             program,
             arguments,
-            environment: StringsBuf::new(),
+            environment,
             placements: Vec::new(),
             passed: Vec::new(),
         }

@@ -364,7 +364,7 @@ fn the_childs_group_dies_although_its_pidfd_is_read_only_after_the_shepherd_died
         signal(guardian, libc::SIGKILL);
         signal(shepherd, libc::SIGKILL);
         wait_until("another parent", GRACE_AND_2S, || {
-            Proc::get(child.id()).is_some_and(|proc| proc.ppid != shepherd)
+            Proc::get(child.id()).is_none_or(|proc| proc.ppid != shepherd)
         });
         assert_lost(&child.wait().expect_err("wait"));
         lock("leader").wait_free(GRACE_AND_2S);
