@@ -175,8 +175,9 @@ impl Job {
             match deed {
                 Deed::HandOver => {
                     self.client_modes = self.modes();
-                    let modes = self.child_modes.take();
-                    self.set_modes(modes);
+                    // Kept: a shell may take the terminal without our seeing it, as when a late
+                    // SIGCONT of the client's has crossed the next stop.
+                    self.set_modes(self.child_modes);
                     self.set_foreground(child);
                 }
                 Deed::TakeBack => {
