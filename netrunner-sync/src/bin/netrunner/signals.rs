@@ -94,6 +94,7 @@ fn pass_on(blocked: &Blocked, receiver: &Receiver<(ChildHandle, Arc<Reports>)>) 
         return; // Nothing was started.
     };
     let mut escalation = Escalation::default();
+    let mut stopped = Stopped::No;
     loop {
         let taken = match blocked.take() {
             Ok(taken) => taken,
@@ -111,16 +112,25 @@ fn pass_on(blocked: &Blocked, receiver: &Receiver<(ChildHandle, Arc<Reports>)>) 
         }
         match escalation.next(taken) {
             Action::Pass => {
+                let heard = taken.number == libc::SIGCONT && stopped == Stopped::ByShepherd;
                 if taken.number == libc::SIGCONT {
                     reports.goes_on();
+                    stopped = Stopped::No;
                 }
-                pass(&child, taken.number);
+                if !heard {
+                    pass(&child, taken.number);
+                }
             }
             Action::PassAndStop => {
                 if let Ok(signal) = Signal::try_from(taken.number) {
                     reports.stopped(signal);
                 }
-                pass(&child, taken.number);
+                if taken.sender.is_some() && taken.sender == shepherd_of(&child) {
+                    stopped = Stopped::ByShepherd;
+                } else {
+                    stopped = Stopped::No;
+                    pass(&child, taken.number);
+                }
                 // Of the whole process, and at once; an error is not possible for oneself.
                 let _ = rustix::process::kill_process(
                     rustix::process::getpid(),
@@ -144,6 +154,24 @@ fn pass_on(blocked: &Blocked, receiver: &Receiver<(ChildHandle, Arc<Reports>)>) 
             Action::Ignore => {}
         }
     }
+}
+
+/// Who began the last stop of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stopped {
+    /// Nobody, or whoever sent us a signal that the command got through us.
+    No,
+    /// The command's shepherd, because the command had stopped. It hears the SIGCONT that follows
+    /// by itself, in our group. Were it passed on as well, it could come late, and cross the next
+    /// stop.
+    ByShepherd,
+}
+
+/// The process that the command's child was started by.
+fn shepherd_of(child: &ChildHandle) -> Option<u32> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).ok()?;
+    // The name may hold anything, further parentheses too. State and parent come after it.
+    stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
 fn pass(child: &ChildHandle, number: i32) {
@@ -212,7 +240,7 @@ mod tests {
     use super::*;
 
     fn sent(number: i32) -> Taken {
-        Taken { number, sent: true }
+        Taken { number, sent: true, sender: Some(1) }
     }
 
     #[test]
@@ -236,7 +264,7 @@ mod tests {
         }
         assert_eq!(escalation.next(sent(libc::SIGCONT)), Action::Pass);
         assert_eq!(escalation.next(sent(libc::SIGCHLD)), Action::Pass);
-        let news = Taken { number: libc::SIGCHLD, sent: false };
+        let news = Taken { number: libc::SIGCHLD, sent: false, sender: None };
         assert_eq!(escalation.next(news), Action::Ignore);
     }
 

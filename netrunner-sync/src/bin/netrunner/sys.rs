@@ -19,6 +19,8 @@ pub(crate) struct Taken {
     pub(crate) number: i32,
     /// Whether a process sent it; otherwise the kernel or the terminal did.
     pub(crate) sent: bool,
+    /// Which process sent it.
+    pub(crate) sender: Option<u32>,
 }
 
 impl Blocked {
@@ -48,7 +50,11 @@ impl Blocked {
                 // SAFETY: sigwaitinfo(2) filled it, since it returned a signal.
                 let info: libc::siginfo_t = unsafe { info.assume_init() };
                 // 0 and below: kill(2), sigqueue(3) and the like; above: the kernel.
-                return Ok(Taken { number, sent: info.si_code <= 0 });
+                let sent = info.si_code <= 0;
+                // SAFETY: what kill(2) and its like send has this field.
+                let sender = sent.then(|| unsafe { info.si_pid() });
+                let sender = sender.and_then(|pid| u32::try_from(pid).ok());
+                return Ok(Taken { number, sent, sender });
             }
             // EINTR: this process was stopped and goes on.
             let error = io::Error::last_os_error();
@@ -114,7 +120,8 @@ mod tests {
             }
             numbers.map(|_| blocked.take().unwrap())
         });
-        let sent = |number| Taken { number, sent: true };
+        let sender = Some(std::process::id());
+        let sent = |number| Taken { number, sent: true, sender };
         // The lowest first, as signal(7) says.
         let (low, high) = (sent(libc::SIGRTMIN() + 5), sent(libc::SIGRTMAX()));
         assert_eq!(taken.join().unwrap(), [low, low, high]);
