@@ -24,7 +24,7 @@ use crate::sys::{Errno, Fd};
 use crate::{standing, sweep};
 
 /// The most shepherds of one client at a time; 512 KiB of address space, touched as needed.
-const SLOTS: usize = 64 << 10;
+pub(crate) const SLOTS: usize = 64 << 10;
 
 /// The pause between sweeps of what fell to the guardian; it doubles up to the longest.
 const PAUSE: Duration = Duration::from_millis(1);
@@ -37,7 +37,10 @@ pub(crate) const NAME: &CStr = c"nr-guardian";
 pub(crate) struct Charge {
     pub(crate) lane: Lane,
     pub(crate) client: Fd,
+    pub(crate) signals: Fd,
     pub(crate) null: Fd,
+    /// Where shepherds say how things stand.
+    pub(crate) slots: &'static [AtomicU64],
     pub(crate) ignore_child_signal: bool,
 }
 
@@ -61,19 +64,17 @@ struct Watch {
 /// Watches over the client's shepherds until it is gone and nothing is left.
 pub(crate) fn run(charge: Charge) -> ! {
     calls::set_name(NAME);
-    let prepared = calls::become_subreaper()
-        .and_then(|()| Ok((calls::child_signals()?, calls::shared_words(SLOTS)?)));
-    // Without them it could not keep its promise; the client sees the lane close.
-    let Ok((signals, slots)) = prepared else { calls::exit(1) };
+    // Without it no promise could be kept; the client sees the lane close.
+    let Ok(()) = calls::become_subreaper() else { calls::exit(1) };
     let mut watch = Watch {
         machine: Guardian::new(),
         lane: Some(charge.lane),
         client: charge.client,
         client_gone: false,
-        signals,
+        signals: charge.signals,
         null: charge.null,
         ignore_child_signal: charge.ignore_child_signal,
-        slots,
+        slots: charge.slots,
         free: Vec::new(),
         used: 0,
         shepherds: BTreeMap::new(),

@@ -6,6 +6,7 @@ use alloc::vec::Vec;
 use netrunner_core::message::Event;
 use netrunner_core::wire::{Frame, Inbox, MAX_DESCRIPTORS, MAX_REQUEST, WireError};
 
+use crate::sys::abi::{ECONNRESET, EPIPE, ETOOMANYREFS};
 use crate::sys::socket::{self, Received};
 use crate::sys::{Errno, Fd};
 
@@ -25,7 +26,13 @@ const BACKED_UP: usize = 16;
 struct Outgoing {
     bytes: Vec<u8>,
     sent: usize,
-    descriptor: Option<Fd>,
+    descriptor: Option<Carried>,
+}
+
+/// A descriptor that travels with an event, and the event's bytes without it.
+struct Carried {
+    descriptor: Fd,
+    bare: Vec<u8>,
 }
 
 /// Whether there may be more to come.
@@ -87,11 +94,16 @@ impl Lane {
     /// Sends an event, now or when there is room. One that comes with a pidfd goes without where the
     /// kernel has none.
     pub(crate) fn send(&mut self, event: &Event, descriptor: Option<Fd>) {
-        let mut bytes = Vec::new();
-        match descriptor {
-            Some(_) => event.encode(&mut bytes),
-            None => event.encode_bare(&mut bytes),
-        }
+        let mut bare = Vec::new();
+        event.encode_bare(&mut bare);
+        let (bytes, descriptor) = match descriptor {
+            None => (bare, None),
+            Some(descriptor) => {
+                let mut bytes = Vec::new();
+                event.encode(&mut bytes);
+                (bytes, Some(Carried { descriptor, bare }))
+            }
+        };
         self.outbox.push_back(Outgoing { bytes, sent: 0, descriptor });
         self.flush();
     }
@@ -111,7 +123,8 @@ impl Lane {
     pub(crate) fn flush(&mut self) {
         while let Some(outgoing) = self.outbox.front_mut() {
             let rest = &outgoing.bytes[outgoing.sent..];
-            match socket::send(&self.socket, rest, outgoing.descriptor.as_ref()) {
+            let descriptor = outgoing.descriptor.as_ref().map(|carried| &carried.descriptor);
+            match socket::send(&self.socket, rest, descriptor) {
                 Ok(0) => return,
                 Ok(count) => {
                     outgoing.sent += count;
@@ -120,7 +133,16 @@ impl Lane {
                         self.outbox.pop_front();
                     }
                 }
-                Err(Errno(_)) => self.outbox.clear(),
+                Err(Errno(EPIPE | ECONNRESET)) => self.outbox.clear(),
+                // More descriptors are on their way than the user may have open (`unix(7)`). The
+                // client can do without this one, but not without the event.
+                Err(Errno(ETOOMANYREFS)) if outgoing.descriptor.is_some() => {
+                    if let Some(carried) = outgoing.descriptor.take() {
+                        outgoing.bytes = carried.bare;
+                    }
+                }
+                // ENOBUFS and the like pass; until then the event stays where it is.
+                Err(Errno(_)) => return,
             }
         }
     }

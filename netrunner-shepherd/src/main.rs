@@ -73,8 +73,11 @@ fn begin() -> Result<(), Errno> {
     }
     let mut lane = Lane::new(socket);
     let client = take_charge(&mut lane)?;
+    // What the guardian needs is made here, where a failure still has somebody to hear of it.
+    let signals = calls::child_signals()?;
+    let slots = calls::shared_words(guardian::SLOTS)?;
     if calls::fork()?.is_none() {
-        guardian::run(Charge { lane, client, null, ignore_child_signal });
+        guardian::run(Charge { lane, client, signals, null, slots, ignore_child_signal });
     }
     Ok(())
 }

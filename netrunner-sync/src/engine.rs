@@ -1,6 +1,7 @@
 //! Starts commands: takes a shepherd or has one born, sends the request, and sends it again where it
 //! is certain that nothing ran.
 
+use std::io::ErrorKind;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
@@ -108,8 +109,12 @@ impl Attempt {
                 // It has not got the whole request, so nothing ran.
                 Err(cause) => {
                     running.give_up(&shepherd);
-                    if !self.may_go_on() || !is_gone(&cause) {
+                    let wedged = cause.kind() == ErrorKind::TimedOut;
+                    if !is_gone(&cause) || wedged && !self.may_go_on() {
                         return Err(self.failed("hand", " to its shepherd", cause));
+                    }
+                    if !self.may_go_on() {
+                        return Err(self.never_taken());
                     }
                 }
             }
@@ -130,9 +135,7 @@ impl Attempt {
             }
         }
         if !self.may_go_on() || !self.prepared.is_whole() {
-            let text = format!("it ended before it took the command (tried {} times)", self.tries);
-            let cause = std::io::Error::new(std::io::ErrorKind::ConnectionAborted, text);
-            return Err(self.failed("start a shepherd for", "", cause));
+            return Err(self.never_taken());
         }
         self.send(running, role)
     }
@@ -150,9 +153,14 @@ impl Attempt {
         Error::system(format!("{before} `{}`{after}", shown(self.prepared.name())), cause)
     }
 
-    fn no_guardian(&self, kind: std::io::ErrorKind) -> Error {
-        let text = format!("its guardian ended at once (tried {} times)", self.tries);
-        self.failed("start a shepherd for", "", std::io::Error::new(kind, text))
+    fn never_taken(&self) -> Error {
+        self.given_up("it ended before it took the command")
+    }
+
+    fn given_up(&self, why: &str) -> Error {
+        let text = format!("{why} (tried {} times)", self.tries);
+        let cause = std::io::Error::new(ErrorKind::ConnectionAborted, text);
+        self.failed("start a shepherd for", "", cause)
     }
 
     /// An idle shepherd, or a new one.
@@ -174,7 +182,9 @@ impl Attempt {
                     self.tries += 1;
                     self.runtime.pool().forget(&guardian);
                 }
-                Err(cause) if is_gone(&cause) => return Err(self.no_guardian(cause.kind())),
+                Err(cause) if is_gone(&cause) => {
+                    return Err(self.given_up("its guardian ended at once"));
+                }
                 Err(cause) => return Err(self.failed("start a shepherd for", "", cause)),
             }
         }
@@ -202,12 +212,7 @@ fn bear(guardian: &Arc<Guardian>, session: Session) -> std::io::Result<Arc<Sheph
 
 /// Whether an error of a send says that the peer is gone or wedged.
 fn is_gone(cause: &std::io::Error) -> bool {
-    matches!(
-        cause.kind(),
-        std::io::ErrorKind::BrokenPipe
-            | std::io::ErrorKind::ConnectionReset
-            | std::io::ErrorKind::TimedOut
-    )
+    matches!(cause.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset | ErrorKind::TimedOut)
 }
 
 /// A command that runs, with our ends of its pipes.

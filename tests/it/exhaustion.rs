@@ -200,3 +200,23 @@ fn a_guardian_out_of_descriptors_is_replaced_or_told_of() {
         });
     });
 }
+
+#[test]
+fn a_shepherd_that_can_list_nothing_does_not_claim_that_nothing_is_left() {
+    arena(|| {
+        let mut child = puppet("await go daemon [ setsid lock below sleep forever ] await below")
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("spawn");
+        let shepherd = shepherd_of(child.id());
+        // It has no room for the files in which it would look for descendants.
+        sys::limit_descriptors_of(shepherd, FEWEST).expect("take them away");
+        std::fs::write("go", "").expect("go on");
+        let error = child.wait().expect_err("something is left");
+        assert!(error.is_unkillable(), "{error:?}");
+        // It goes on trying after the word.
+        sys::limit_descriptors_of(shepherd, 1_000).expect("give them back");
+        lock("below").wait_free(GRACE_AND_2S);
+    });
+}

@@ -222,6 +222,10 @@ impl Client {
         self.process.wait().expect("reap the client");
     }
 
+    pub(crate) fn has_ended(&mut self) -> bool {
+        self.process.try_wait().expect("look at the client").is_some()
+    }
+
     /// SIGKILL only, for several at one instant.
     pub(crate) fn shoot(&mut self) {
         self.process.kill().expect("kill the client");

@@ -13,6 +13,7 @@ mod errors;
 mod exhaustion;
 mod extremes;
 mod fallbacks;
+mod faults;
 mod harness;
 mod harness_itself;
 mod p10_bad_bytes;

@@ -77,8 +77,11 @@ constants! {
     ENOTDIR: u16 = 20;
     EINVAL: u16 = 22;
     EMFILE: u16 = 24;
+    EPIPE: u16 = 32;
     ENOSYS: u16 = 38;
     EPROTO: u16 = 71;
+    ECONNRESET: u16 = 104;
+    ETOOMANYREFS: u16 = 109;
     ETIMEDOUT: u16 = 110;
     ESTALE: u16 = 116;
     AT_FDCWD: i32 = -100;
