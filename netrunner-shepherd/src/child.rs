@@ -6,7 +6,7 @@ use core::ffi::CStr;
 use netrunner_core::message::{Pid, Step};
 use netrunner_core::spawn::{Notify, Place, Placements, Source, Spawn, Strings};
 
-use crate::sys::abi::EMFILE;
+use crate::sys::abi::{EINVAL, EMFILE};
 use crate::sys::window::{Launchpad, Pace, Placing};
 use crate::sys::{Errno, Fd};
 
@@ -114,7 +114,9 @@ fn place(
 fn duplicate_outside(source: &Fd, targets: &[i32], held: &mut Vec<Fd>) -> Result<Fd, Errno> {
     let mut at_least = 3;
     loop {
-        let free = source.duplicate(at_least)?;
+        // EINVAL is how fcntl(2) says that every number from there on is over the limit.
+        let full = |errno| if errno == Errno(EINVAL) { Errno(EMFILE) } else { errno };
+        let free = source.duplicate(at_least).map_err(full)?;
         if !targets.contains(&free.number()) {
             return Ok(free);
         }

@@ -454,7 +454,7 @@ impl Shepherd {
                 usage: live.usage,
                 leftovers: core::mem::take(&mut live.leftovers),
                 survivors: match (fate, self.machine.standing()) {
-                    (Fate::Leaving, Standing::Busy(_)) => survivors(),
+                    (Fate::Leaving, Standing::Busy(_)) => sweep::survivors(),
                     (Fate::Leaving, Standing::Kept | Standing::Idle) | (Fate::Idle, _) => {
                         Vec::new()
                     }
@@ -491,16 +491,6 @@ impl Shepherd {
         }
         calls::exit(0)
     }
-}
-
-/// What is still alive. Where nothing can be listed (no descriptor is left, `/proc` is hidden) the
-/// kernel still says that something is, and that must not pass for nothing.
-fn survivors() -> Vec<Process> {
-    let mut survivors = sweep::name_all(None);
-    if survivors.is_empty() && calls::peek_children() == Children::Alive {
-        survivors.push(Process { pid: calls::own_pid(), name: b"unknown, below".to_vec() });
-    }
-    survivors
 }
 
 fn failed(id: CommandId, step: Step, errno: Errno, object: &[u8]) -> Event {

@@ -5,7 +5,7 @@
 //!
 //! | words | |
 //! |---|---|
-//! | `grace MS` `timeout MS` `leftovers stop\|wait\|keep` `pipes` `quiet` `program FILE` `foreground yes\|no` | for all commands from here on |
+//! | `grace MS` `timeout MS` `leftovers stop\|wait\|keep` `pipes` `quiet` `program FILE` `foreground yes\|no` `as uid N\|gid N\|groups` | for all commands from here on |
 //! | `spawn [ … ]` | the new child becomes the current one, on top of the earlier ones |
 //! | `wait N` `wait-keep N` `wait-signal N` `stop` `kill` `drop` `detach` `lose` | the current child: must exit N, must die by N, …; `wait-keep` leaves it current, `lose` forgets the handle |
 //! | `wait-stopped SIG` `other` | the current child must be stopped by SIG, and stay so; it goes below all others |
@@ -20,12 +20,9 @@
 //! | `copy-wait` | such a copy waits for the current child, and prints the error; it has ended then |
 //! | `exec PROGRAM …` `exec-client …` | takes all that is left |
 //! | `reap-loop` | a thread that calls wait(-1) for ever |
-//! | `ignore SIG` `default SIG` `block SIG` `subreaper` `group` `close N` `open-many N` `chdir DIR` `umask N` | about itself |
+//! | `ignore SIG` `default SIG` `block SIG` `subreaper` `group` `close N` `chdir DIR` `umask N` | about itself |
 //! | `become ID` `no-new-privs` `refresh` | change what it may do; let go of the old guardian |
-//! | `remember-fds` `check-fds` `count-fds` | their number must be the same; is printed |
-//! | `fill-fds N` `free-fds` | all descriptors but N are in use, with 128 allowed; not any more |
-//! | `limit nofile\|nproc N` | sets the soft limit |
-//! | `ballast N` `no-ballast` | N processes that only sleep; all of them killed and reaped |
+//! | the words of `scarce` | about descriptors and processes |
 //! | `shoot-guardian` | SIGKILL to the guardian of the living last child |
 //! | `check-zombies` | this process may have no zombie |
 //! | `take-pid SECONDS` | starts a process that gets the number of the last child (own pid namespace) |
@@ -48,6 +45,8 @@ use netrunner_tests::script::Words;
 use netrunner_tests::sys::{self, Forked, OnSignal, Waited};
 use netrunner_tests::{procs, wait};
 
+#[path = "../scarce.rs"]
+mod scarce;
 #[path = "../told.rs"]
 mod told;
 
@@ -68,6 +67,14 @@ struct Settings {
     quiet: bool,
     program: Option<PathBuf>,
     foreground: Option<bool>,
+    identity: Option<Identity>,
+}
+
+#[derive(Clone, Copy)]
+enum Identity {
+    User(u32),
+    Group(u32),
+    Groups,
 }
 
 impl Settings {
@@ -75,6 +82,12 @@ impl Settings {
         let program = self.program.clone().unwrap_or_else(|| beside_us("puppet"));
         let mut command = Command::new(program);
         command.args(script);
+        match self.identity {
+            Some(Identity::User(id)) => drop(command.uid(id)),
+            Some(Identity::Group(id)) => drop(command.gid(id)),
+            Some(Identity::Groups) => drop(command.groups(&[0])),
+            None => {}
+        }
         if let Some(grace) = self.grace {
             command.grace(grace);
         }
@@ -106,9 +119,7 @@ struct Client {
     settings: Settings,
     children: Vec<Child>,
     last_pid: u32,
-    descriptors: usize,
-    kept_open: Vec<File>,
-    ballast: Vec<std::process::Child>,
+    scarce: scarce::Scarce,
 }
 
 impl Client {
@@ -121,6 +132,7 @@ impl Client {
                 || self.child(verb, words)
                 || self.several(verb, words)
                 || self.oneself(verb, words)
+                || self.scarce.perform(verb, words)
                 || plain(verb, words);
             if !known {
                 fail(format_args!("client does not know `{verb}`"));
@@ -143,6 +155,14 @@ impl Client {
             "foreground" => self.settings.foreground = Some(words.text(verb) == "yes"),
             "pipes" => self.settings.pipes = true,
             "quiet" => self.settings.quiet = true,
+            "as" => {
+                self.settings.identity = Some(match words.text(verb) {
+                    "uid" => Identity::User(words.number(verb) as u32),
+                    "gid" => Identity::Group(words.number(verb) as u32),
+                    "groups" => Identity::Groups,
+                    other => fail(format_args!("`as {other}`")),
+                });
+            }
             "program" => self.settings.program = Some(words.raw(verb).into()),
             _ => return false,
         }
@@ -381,60 +401,6 @@ impl Client {
 
     fn oneself(&mut self, verb: &str, words: &mut Words<'_>) -> bool {
         match verb {
-            "open-many" => {
-                let count = words.number(verb);
-                must(verb, sys::allow_descriptors(count + 500));
-                for _ in 0..count {
-                    let file = must(verb, File::open("/dev/null"));
-                    // As a careless program does: open across exec.
-                    must(verb, sys::keep_across_exec(&file));
-                    self.kept_open.push(file);
-                }
-            }
-            "fill-fds" => {
-                must(verb, sys::set_soft_limit(libc::RLIMIT_NOFILE, 128));
-                while let Ok(file) = File::open("/dev/null") {
-                    self.kept_open.push(file);
-                }
-                let keep = self.kept_open.len() as u64 - words.number(verb);
-                self.kept_open.truncate(keep as usize);
-            }
-            "free-fds" => self.kept_open.clear(),
-            "ballast" => {
-                for _ in 0..words.number(verb) {
-                    let mut sleeper = std::process::Command::new(beside_us("puppet"));
-                    self.ballast.push(must(verb, sleeper.args(["sleep", "forever"]).spawn()));
-                }
-            }
-            "no-ballast" => {
-                for mut sleeper in self.ballast.drain(..) {
-                    must(verb, sleeper.kill().and_then(|()| sleeper.wait()));
-                }
-            }
-            "limit" => {
-                let resource = match words.text(verb) {
-                    "nofile" => libc::RLIMIT_NOFILE,
-                    "nproc" => libc::RLIMIT_NPROC,
-                    other => fail(format_args!("`limit {other}`")),
-                };
-                must(verb, sys::set_soft_limit(resource, words.number(verb)));
-            }
-            "count-fds" => {
-                let count = procs::descriptors(std::process::id()).len();
-                must("print", writeln!(std::io::stdout(), "{count}"));
-            }
-            "remember-fds" => self.descriptors = procs::descriptors(std::process::id()).len(),
-            "check-fds" => {
-                let now = || procs::descriptors(std::process::id());
-                // The watcher may still be closing what belonged to the last command.
-                if !wait::reached_within(wait::PATIENCE, || now().len() == self.descriptors) {
-                    fail(format_args!(
-                        "there were {} descriptors, now there are {:?}",
-                        self.descriptors,
-                        now()
-                    ));
-                }
-            }
             "shoot-guardian" => {
                 let shepherd = procs::Proc::get(self.last_pid).map(|child| child.ppid);
                 let guardian = shepherd.and_then(procs::Proc::get).map(|shepherd| shepherd.ppid);
