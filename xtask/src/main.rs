@@ -25,6 +25,7 @@ usage: cargo xtask TASK [ARG…]
   run [OPTION…] -- CMD…   run CMD under the `netrunner` command; OPTIONs are those of `netrunner run`
   doctor [--json]         what this system offers, by the `netrunner` command
   ci [--full]             what CI does: test, then check; `--full` tests without each of them alone
+  bench [OPTION…] [NAME…] measure NetRunner beside its peers: `--quick`, `--full`, `--list`, see `--help`
   dist                    release binaries under target/dist
   tidy                    the project's own rules about its files (part of check)";
 
@@ -42,6 +43,7 @@ fn main() -> ExitCode {
         ("ci", false) if rest == ["--full"] => {
             suite::run_in_full(&root()).and_then(|()| check(&[]))
         }
+        ("bench", _) => bench(&rest),
         ("dist", true) => dist(),
         ("tidy", true) => check(&["tidy".to_owned()]),
         ("help" | "--help" | "-h", true) => {
@@ -124,6 +126,16 @@ fn run(subcommand: &str, args: &[String]) -> Result<()> {
     let netrunner = std::env::current_exe()?.with_file_name("netrunner");
     let error = std::process::Command::new(&netrunner).arg(subcommand).args(args).exec();
     Err(format!("failed to exec `{}`: {error}", netrunner.display()).into())
+}
+
+/// Becomes the benchmark, so that nothing of ours stands above its processes.
+fn bench(args: &[String]) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    step::run(cargo(&root()).args(["build", "--release", "--package", "netrunner-bench"]))?;
+    let target = target_dir()?;
+    let mut bench = std::process::Command::new(target.join("release/netrunner-bench"));
+    let error = bench.current_dir(root()).arg("--dir").arg(target.join("bench")).args(args).exec();
+    Err(format!("failed to exec the benchmark: {error}").into())
 }
 
 fn dist() -> Result<()> {

@@ -1,0 +1,119 @@
+//! The list of scenarios. Each is measured in a worker of its own; those that need several workers,
+//! fresh ones or dying ones, run in the driver.
+
+pub(crate) mod cpu;
+pub(crate) mod first;
+mod latency;
+
+use serde_json::Value;
+
+use crate::measured::{Measured, Metric, Series, Unit};
+use crate::programs::Programs;
+use crate::rounds::Rounds;
+use crate::{Extent, Result};
+
+/// What every scenario is told.
+pub(crate) struct Context {
+    pub(crate) programs: Programs,
+    pub(crate) extent: Extent,
+}
+
+/// Something that measures.
+pub(crate) type Run = fn(&Context) -> Result<Measured>;
+
+/// Where a scenario is run.
+#[derive(Clone, Copy)]
+pub(crate) enum Place {
+    Worker(Run),
+    Driver(Run),
+}
+
+pub(crate) struct Scenario {
+    /// Filters look here; goals are found by the keys of the metrics.
+    pub(crate) name: &'static str,
+    pub(crate) about: &'static str,
+    pub(crate) place: Place,
+    /// More of it, in the driver.
+    pub(crate) then: Option<Run>,
+}
+
+pub(crate) const ALL: &[Scenario] = &[
+    Scenario {
+        name: "output-tiny",
+        about: "spawn, capture and wait, tiny static child",
+        place: Place::Worker(latency::output_tiny),
+        then: Some(cpu::output_tiny),
+    },
+    Scenario {
+        name: "output-true",
+        about: "spawn, capture and wait, /bin/true",
+        place: Place::Worker(latency::output_true),
+        then: Some(cpu::output_true),
+    },
+    Scenario {
+        name: "output-cc",
+        about: "cc -c of a small file, captured",
+        place: Place::Worker(latency::output_cc),
+        then: Some(cpu::output_cc),
+    },
+    Scenario {
+        name: "status-tiny",
+        about: "status, streams inherited, tiny static child",
+        place: Place::Worker(latency::status_tiny),
+        then: Some(cpu::status_tiny),
+    },
+    Scenario {
+        name: "spawn-tiny",
+        about: "spawn with a synchronous exec error, then wait, tiny static child",
+        place: Place::Worker(latency::spawn_tiny),
+        then: Some(cpu::spawn_tiny),
+    },
+    Scenario {
+        name: "first",
+        about: "the first command of a process, guardian and shepherd started",
+        place: Place::Driver(first::measure),
+        then: None,
+    },
+    Scenario {
+        name: "paced",
+        about: "one command every 3 ms, output of the tiny static child",
+        place: Place::Worker(latency::paced),
+        then: None,
+    },
+    Scenario {
+        name: "heap",
+        about: "output of the tiny static child, client with 2 GiB of touched heap",
+        place: Place::Worker(latency::heap),
+        then: None,
+    },
+    Scenario {
+        name: "descriptors",
+        about: "output of the tiny static child, client with 10,000 descriptors",
+        place: Place::Worker(latency::descriptors),
+        then: None,
+    },
+];
+
+/// The worker's job `scenario NAME`.
+pub(crate) fn in_worker(context: &Context, words: &[String]) -> Result<Value> {
+    let name = words.first().ok_or("no name of a scenario")?;
+    let scenario = ALL.iter().find(|scenario| scenario.name == *name).ok_or("no such scenario")?;
+    match scenario.place {
+        Place::Worker(run) => Ok(run(context)?.to_json()),
+        Place::Driver(_) => Err("this scenario runs in the driver".into()),
+    }
+}
+
+/// Puts names to the numbers of rounds: `keys` names the values, `contenders` who was measured.
+fn named(rounds: Rounds, keys: &[(String, Unit)], contenders: &[&str]) -> Measured {
+    let metrics = rounds.samples.into_iter().zip(keys).map(|(of_value, (key, unit))| Metric {
+        key: key.clone(),
+        unit: *unit,
+        series: of_value
+            .into_iter()
+            .zip(contenders)
+            .map(|(samples, contender)| Series { contender: (*contender).to_owned(), samples })
+            .collect(),
+    });
+    Measured { metrics: metrics.collect(), batches: rounds.batches, notes: rounds.notes }
+}
