@@ -138,10 +138,6 @@ impl Worker {
         Ok(Worker { child, answer, before })
     }
 
-    pub(crate) fn id(&self) -> u32 {
-        self.child.id()
-    }
-
     /// What it says next. Whatever it left behind may hold the pipe, so nobody waits for its end.
     pub(crate) fn answer(&mut self) -> Result<Value> {
         let mut line = String::new();

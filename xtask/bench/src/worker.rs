@@ -20,6 +20,7 @@ const JOBS: &[(&str, Job)] = &[
     ("scenario", scenarios::in_worker),
     ("batch", scenarios::cpu::batch),
     ("first", scenarios::first::one),
+    ("victim", scenarios::death::victim),
 ];
 
 static DRIVER: OnceLock<u32> = OnceLock::new();

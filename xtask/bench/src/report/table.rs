@@ -16,9 +16,9 @@ const COLUMNS: [&str; 2] = ["/cpu", "/switches"];
 
 /// The machine, for the top.
 pub(crate) fn head(machine: &Value) -> String {
-    let text = |name: &str| match &machine[name] {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
+    let text = |name: &str| {
+        let value = &machine[name];
+        value.as_str().map_or_else(|| value.to_string(), str::to_owned)
     };
     let virtual_one = if machine["hypervisor"] == true { ", virtual machine" } else { "" };
     let mut head = format!(

@@ -1,9 +1,16 @@
 //! The list of scenarios. Each is measured in a worker of its own; those that need several workers,
 //! fresh ones or dying ones, run in the driver.
 
+mod alone;
+mod bulk;
 pub(crate) mod cpu;
+pub(crate) mod death;
+mod field;
 pub(crate) mod first;
 mod latency;
+mod many;
+mod memory;
+mod threads;
 
 use serde_json::Value;
 
@@ -90,6 +97,102 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "descriptors",
         about: "output of the tiny static child, client with 10,000 descriptors",
         place: Place::Worker(latency::descriptors),
+        then: None,
+    },
+    Scenario {
+        name: "threads-1",
+        about: "commands per second from one thread",
+        place: Place::Worker(threads::one),
+        then: None,
+    },
+    Scenario {
+        name: "threads-2",
+        about: "commands per second from 2 threads",
+        place: Place::Worker(threads::two),
+        then: None,
+    },
+    Scenario {
+        name: "threads-8",
+        about: "commands per second from 8 threads",
+        place: Place::Worker(threads::eight),
+        then: None,
+    },
+    Scenario {
+        name: "threads-64",
+        about: "commands per second from 64 threads",
+        place: Place::Worker(threads::many),
+        then: None,
+    },
+    Scenario {
+        name: "field",
+        about: "200 commands, two at a time, beside xargs and GNU parallel",
+        place: Place::Worker(field::measure),
+        then: None,
+    },
+    Scenario {
+        name: "tiny-1000",
+        about: "start 1,000 tiny children from one thread, kill all and wait for all",
+        place: Place::Worker(many::tiny_1000),
+        then: None,
+    },
+    Scenario {
+        name: "sleep-1000",
+        about: "start 1,000 /bin/sleep from one thread, SIGTERM to all and wait for all",
+        place: Place::Worker(many::sleep_1000),
+        then: None,
+    },
+    Scenario {
+        name: "tiny-5000",
+        about: "start 5,000 tiny children from one thread, kill all and wait for all",
+        place: Place::Worker(many::tiny_5000),
+        then: None,
+    },
+    Scenario {
+        name: "sleep-5000",
+        about: "start 5,000 /bin/sleep from one thread, SIGTERM to all and wait for all",
+        place: Place::Worker(many::sleep_5000),
+        then: None,
+    },
+    Scenario {
+        name: "death-1000",
+        about: "SIGKILL to a client with 1,000 commands, until the last process is gone",
+        place: Place::Driver(death::with_1000),
+        then: None,
+    },
+    Scenario {
+        name: "death-5000",
+        about: "SIGKILL to a client with 5,000 commands, until the last process is gone",
+        place: Place::Driver(death::with_5000),
+        then: None,
+    },
+    Scenario {
+        name: "memory",
+        about: "memory of the machine per running command and per idle shepherd",
+        place: Place::Worker(memory::measure),
+        then: None,
+    },
+    Scenario {
+        name: "bulk-16m",
+        about: "16 MiB captured from cat",
+        place: Place::Worker(bulk::captured),
+        then: None,
+    },
+    Scenario {
+        name: "bulk-4g",
+        about: "4 GiB read from cat, 64 KiB at a time",
+        place: Place::Worker(bulk::streamed),
+        then: None,
+    },
+    Scenario {
+        name: "drop",
+        about: "drop of a running child on the calling thread",
+        place: Place::Worker(alone::drop_child),
+        then: None,
+    },
+    Scenario {
+        name: "binary",
+        about: "size of the shepherds' program",
+        place: Place::Driver(alone::binary),
         then: None,
     },
 ];
