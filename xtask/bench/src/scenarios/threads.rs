@@ -40,29 +40,28 @@ fn measure(context: &Context, threads: usize) -> Result<Measured> {
     Ok(named(rounds, &[(key, Unit::PerSecond)], &WAYS.map(Way::name)))
 }
 
-/// How many commands ended per second, from the first start to the last end.
+/// How many commands ended per second, from the first start to the last end. Each thread looks at the
+/// clock itself: one that only watched them could wake long after they began, and count too little.
 fn batch(context: &Context, way: Way, threads: usize) -> Result<f64> {
-    let ready = Barrier::new(threads + 1);
-    let seconds = thread::scope(|scope| -> Result<f64> {
-        let workers: Vec<_> = (0..threads)
-            .map(|_| {
-                scope.spawn(|| -> Result<()> {
-                    let runner = Runner::new(way, latency::tiny(context, Act::Output));
-                    // Before any error, or the others would wait for ever.
-                    ready.wait();
-                    let mut runner = runner?;
-                    (0..COMMANDS / threads).try_for_each(|_| runner.run().map(|_| ()))
-                })
-            })
-            .collect();
-        ready.wait();
-        let began = Instant::now();
-        let ended: Vec<_> = workers.into_iter().map(thread::ScopedJoinHandle::join).collect();
-        let seconds = began.elapsed().as_secs_f64();
-        for result in ended {
-            result.map_err(|_| "a thread has panicked")??;
-        }
-        Ok(seconds)
-    })?;
-    Ok((COMMANDS / threads * threads) as f64 / seconds)
+    let ready = Barrier::new(threads);
+    let ended: Vec<_> = thread::scope(|scope| {
+        let run = || -> Result<(Instant, Instant)> {
+            let runner = Runner::new(way, latency::tiny(context, Act::Output));
+            // Before any error, or the others would wait for ever.
+            ready.wait();
+            let began = Instant::now();
+            let mut runner = runner?;
+            (0..COMMANDS / threads).try_for_each(|_| runner.run().map(|_| ()))?;
+            Ok((began, Instant::now()))
+        };
+        let workers: Vec<_> = (0..threads).map(|_| scope.spawn(run)).collect();
+        workers.into_iter().map(thread::ScopedJoinHandle::join).collect()
+    });
+    let mut times = Vec::new();
+    for result in ended {
+        times.push(result.map_err(|_| "a thread has panicked")??);
+    }
+    let began = times.iter().map(|(began, _)| *began).min().ok_or("no threads")?;
+    let ended = times.iter().map(|(_, ended)| *ended).max().ok_or("no threads")?;
+    Ok((COMMANDS / threads * threads) as f64 / (ended - began).as_secs_f64())
 }
