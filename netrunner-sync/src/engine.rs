@@ -172,6 +172,9 @@ impl Attempt {
         loop {
             let guardian = match self.runtime.pool().take(session, &self.rights) {
                 Taken::Ready(shepherd) if shepherd.has_ended() => continue,
+                // Several may have been killed at once, and the watcher has not buried them yet:
+                // they must not use up the tries.
+                Taken::Ready(shepherd) if self.tries > 1 && shepherd.is_hung_up() => continue,
                 Taken::Ready(shepherd) => return Ok(shepherd),
                 Taken::Ask(guardian) => guardian,
                 Taken::Nobody => self.start_guardian()?,

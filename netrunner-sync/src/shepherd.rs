@@ -119,7 +119,12 @@ impl Shepherd {
     /// Whether it is known to have ended. The watcher takes those out of the pool whose pidfd it
     /// has; of the others the lane has to be asked.
     pub(crate) fn has_ended(&self) -> bool {
-        matches!(self.process.get(), Some(Process::Number(_))) && lane::is_hung_up(&self.socket)
+        matches!(self.process.get(), Some(Process::Number(_))) && self.is_hung_up()
+    }
+
+    /// Whether its lane is closed at the other end.
+    pub(crate) fn is_hung_up(&self) -> bool {
+        lane::is_hung_up(&self.socket)
     }
 
     /// Says which command it serves now.
