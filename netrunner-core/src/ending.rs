@@ -27,7 +27,7 @@ pub enum Step {
     /// Taking the request: it came out of turn, or its descriptors were lost on the way
     /// (`RLIMIT_NOFILE`).
     Request,
-    /// `clone3(2)`.
+    /// Making the child's process (`clone(2)`).
     Clone,
     /// Arming the parent-death signal.
     ParentDeath,
@@ -70,6 +70,7 @@ const STEPS: [Step; 14] = [
     Step::NoNewPrivileges,
     Step::Exec,
 ];
+
 /// How a command ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Exited {

@@ -98,25 +98,25 @@ fn welcome(conversation: Conversation) -> Vec<&'static str> {
     welcome
 }
 
+/// What may come about a command of which only the end is wanted.
+const UNTIL_THE_END: [&str; 8] = [
+    "handle",
+    "failed",
+    "exited",
+    "left",
+    "detached",
+    "stopped",
+    "continued",
+    "exited as another process",
+];
+
 #[test]
 fn only_what_is_awaited_may_come() {
     let first = ["hello", "failed", "failed another"];
     assert_eq!(welcome(Conversation::new()), first);
     assert_eq!(welcome(greeted()), [""; 0]);
     assert_eq!(welcome(asked(Notify::Start)), ["spawned", "handle", "failed"]);
-    assert_eq!(
-        welcome(asked(Notify::End)),
-        [
-            "handle",
-            "failed",
-            "exited",
-            "left",
-            "detached",
-            "stopped",
-            "continued",
-            "exited as another process"
-        ]
-    );
+    assert_eq!(welcome(asked(Notify::End)), UNTIL_THE_END);
     assert_eq!(
         welcome(running()),
         ["handle", "exited", "left", "detached", "stopped", "continued"]
@@ -132,19 +132,7 @@ fn a_request_may_go_before_the_greeting_comes() {
     assert_eq!(welcome(conversation), ["hello", "failed", "failed another"]);
     assert!(conversation.handle_event(Event::Hello(Pid(2))).is_ok());
     assert!(conversation.greeted());
-    assert_eq!(
-        welcome(conversation),
-        [
-            "handle",
-            "failed",
-            "exited",
-            "left",
-            "detached",
-            "stopped",
-            "continued",
-            "exited as another process"
-        ]
-    );
+    assert_eq!(welcome(conversation), UNTIL_THE_END);
 }
 
 #[test]

@@ -51,6 +51,12 @@ impl Window {
         self.command().args(words).stdin(Stdio::null()).output().expect("tmux starts")
     }
 
+    /// Waits for an empty prompt.
+    #[track_caller]
+    fn prompts(&self) {
+        self.until(&|screen| screen.iter().any(|line| line == PROMPT), &[PROMPT]);
+    }
+
     /// Types a text.
     fn type_in(&self, text: &str) {
         assert!(self.ask(&["send-keys", "-l", text]).status.success(), "type {text:?}");
@@ -147,7 +153,7 @@ fn an_editor_draws_suspends_and_saves() {
     window.line("fg");
     window.begins(&["first", "second", "~"]);
     window.line(":wq");
-    window.until(&|screen| screen.iter().any(|line| line == PROMPT), &[PROMPT]);
+    window.prompts();
     assert_eq!(window.folder.read("file"), "first\nsecond\n");
     window.expect_code(0);
     // Typing is seen: the modes are the shell's.
@@ -190,7 +196,7 @@ fn a_pager_pages_and_follows_the_windows_size() {
         window.screen().starts_with(&top)
     });
     window.press("q");
-    window.until(&|screen| screen.iter().any(|line| line == PROMPT), &[PROMPT]);
+    window.prompts();
     window.expect_code(0);
 }
 
@@ -208,7 +214,7 @@ fn a_pager_reads_from_a_pipe_and_its_keys_from_the_terminal() {
         window.line("clear; fg");
         window.begins(&lines(&numbers(24, 23)));
         window.press("q");
-        window.until(&|screen| screen.iter().any(|line| line == PROMPT), &[PROMPT]);
+        window.prompts();
         window.expect_code(0);
     }
 }

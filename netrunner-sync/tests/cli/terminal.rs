@@ -1,12 +1,11 @@
 //! `netrunner run` on a terminal, under a shell with job control and without one.
 
 use crate::harness::{Folder, NETRUNNER, state, until};
-use crate::tty::{PROMPT, Tty};
+use crate::tty::{CTRL_Z, PROMPT, Tty};
 
 /// Ends a cooked-mode reader.
 const END_OF_FILE: &str = "\x04";
 const CTRL_C: &str = "\x03";
-const CTRL_Z: &str = "\x1a";
 
 #[test]
 fn the_command_is_in_the_foreground_from_its_first_instruction() {
@@ -50,9 +49,7 @@ fn ctrl_z_stops_the_job_and_fg_goes_on_with_its_modes() {
     assert!(!tty.is_cooked());
     tty.type_in("one\n");
     tty.expect("one\r\n");
-    tty.type_in(CTRL_Z);
-    tty.expect("Stopped");
-    tty.expect(PROMPT);
+    tty.suspend();
     assert_eq!(tty.foreground(), tty.leader());
     assert!(tty.is_cooked(), "the shell's modes are back");
     let cat = tty.process("cat");
@@ -64,9 +61,7 @@ fn ctrl_z_stops_the_job_and_fg_goes_on_with_its_modes() {
     tty.type_in("two\n");
     tty.expect("two\r\n");
     // And once more: nothing of the first time is in the way.
-    tty.type_in(CTRL_Z);
-    tty.expect("Stopped");
-    tty.expect(PROMPT);
+    tty.suspend();
     tty.line("fg");
     until("the command has the terminal", || tty.foreground() == group(cat) && !tty.is_cooked());
     tty.type_in(END_OF_FILE);
@@ -91,9 +86,7 @@ fn a_job_that_goes_on_in_the_background_is_stopped_when_it_reads_and_says_so() {
     tty.line("$NETRUNNER run -- cat");
     let cat = tty.process("cat");
     until("the command is in the foreground", || tty.foreground() == cat);
-    tty.type_in(CTRL_Z);
-    tty.expect("Stopped");
-    tty.expect(PROMPT);
+    tty.suspend();
     tty.line("bg");
     tty.expect("netrunner: `cat` is stopped (SIGTTIN)");
     let netrunner = tty.process("netrunner");
@@ -150,9 +143,7 @@ fn a_shell_inside_has_job_control_of_its_own() {
     tty.line("sleep 1000");
     let sleep = tty.process("sleep");
     until("the inner job is in the foreground", || tty.foreground() == sleep);
-    tty.type_in(CTRL_Z);
-    tty.expect("Stopped");
-    tty.expect(PROMPT);
+    tty.suspend();
     assert_eq!(tty.foreground(), inner, "the outer shell does not notice");
     tty.line("fg");
     until("the inner job is in the foreground", || tty.foreground() == sleep);
@@ -287,9 +278,7 @@ fn a_suspended_job_that_is_killed_as_a_whole_leaves_nothing() {
     tty.line("$NETRUNNER run -- sh -c 'setsid sleep 1000 & exec cat'");
     let cat = tty.process("cat");
     until("the command is in the foreground", || tty.foreground() == cat);
-    tty.type_in(CTRL_Z);
-    tty.expect("Stopped");
-    tty.expect(PROMPT);
+    tty.suspend();
     // The shepherd is in that group while it waits for the shell's word.
     tty.line("kill -KILL %1");
     until("all of it is gone", || {
@@ -320,9 +309,7 @@ fn a_pipeline_shares_the_terminal() {
     tty.line("$NETRUNNER run -- sleep 1000 | cat");
     let sleep = tty.process("sleep");
     until("the pipeline runs", || tty.processes("cat").len() == 1);
-    tty.type_in(CTRL_Z);
-    tty.expect("Stopped");
-    tty.expect(PROMPT);
+    tty.suspend();
     until("the command is stopped", || state(sleep) == Some('T'));
     tty.line("fg");
     until("the command goes on", || state(sleep) == Some('S'));
@@ -340,9 +327,7 @@ fn limits_on_the_output_do_not_cost_the_terminal() {
     assert_eq!(tty.foreground(), cat);
     tty.line("text");
     tty.expect("text\r\n");
-    tty.type_in(CTRL_Z);
-    tty.expect("Stopped");
-    tty.expect(PROMPT);
+    tty.suspend();
     tty.line("fg");
     until("the command is in the foreground", || tty.foreground() == cat);
     tty.type_in(CTRL_C);

@@ -50,6 +50,8 @@ impl Screen {
 /// The prompt of [`Tty::shell`].
 pub(crate) const PROMPT: &str = "ready> ";
 
+pub(crate) const CTRL_Z: &str = "\x1a";
+
 impl Tty {
     /// Starts a program as the leader of the session, its group in the foreground.
     #[track_caller]
@@ -100,6 +102,14 @@ impl Tty {
     pub(crate) fn line(&mut self, text: &str) {
         self.type_in(&format!("{text}\n"));
         self.expect(&format!("{text}\r\n"));
+    }
+
+    /// Suspends the job in the foreground, and waits for the shell's word and prompt.
+    #[track_caller]
+    pub(crate) fn suspend(&mut self) {
+        self.type_in(CTRL_Z);
+        self.expect("Stopped");
+        self.expect(PROMPT);
     }
 
     /// Waits until this has appeared after all that was expected before.
