@@ -20,9 +20,8 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 use netrunner_sync::{ChildHandle, Signal};
@@ -38,12 +37,19 @@ pub(crate) struct Held(Sender<(ChildHandle, Arc<Reports>)>);
 /// tells, so that the user has read it before the shell says that the job is stopped.
 pub(crate) struct Reports {
     program: OsString,
-    told: AtomicBool,
+    /// Locked until the user has been told: the one that comes second goes on to stop us.
+    told: Mutex<Told>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Told {
+    No,
+    Yes,
 }
 
 impl Reports {
     pub(crate) fn new(program: &OsStr) -> Reports {
-        Reports { program: program.to_owned(), told: AtomicBool::new(false) }
+        Reports { program: program.to_owned(), told: Mutex::new(Told::No) }
     }
 
     /// This signal has stopped the command.
@@ -54,7 +60,9 @@ impl Reports {
             // Whoever sent it knows, and the shell says the rest.
             _ => return,
         };
-        if !self.told.swap(true, Ordering::AcqRel) {
+        let mut told = self.told();
+        if *told == Told::No {
+            *told = Told::Yes;
             let program = Path::new(&self.program).display();
             complain(format_args!(
                 "`{program}` is stopped ({signal}): it runs in the background and wants to {wants} \
@@ -65,7 +73,11 @@ impl Reports {
 
     /// It goes on, and whatever stops it next is news.
     fn goes_on(&self) {
-        self.told.store(false, Ordering::Release);
+        *self.told() = Told::No;
+    }
+
+    fn told(&self) -> MutexGuard<'_, Told> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
