@@ -53,6 +53,7 @@ fn ctrl_z_stops_the_job_and_fg_goes_on_with_its_modes() {
     assert_eq!(tty.foreground(), tty.leader());
     assert!(tty.is_cooked(), "the shell's modes are back");
     let cat = tty.process("cat");
+    // A shell waits for its own child alone: what is below it may read the next line before it stops.
     until("all of the command is stopped", || state(cat) == Some('T'));
     tty.line("fg");
     until("the command has the terminal", || {
@@ -62,6 +63,7 @@ fn ctrl_z_stops_the_job_and_fg_goes_on_with_its_modes() {
     tty.expect("two\r\n");
     // And once more: nothing of the first time is in the way.
     tty.suspend();
+    until("all of the command is stopped", || state(cat) == Some('T'));
     tty.line("fg");
     until("the command has the terminal", || tty.foreground() == group(cat) && !tty.is_cooked());
     tty.type_in(END_OF_FILE);
