@@ -82,6 +82,9 @@ pub enum Deed {
     Continue,
     /// Join the client's group, and send it this signal.
     StopClient(u8),
+    /// Send `SIGHUP` and `SIGCONT` to the client's group, as the kernel does to a stopped group that
+    /// has become orphaned.
+    HangUpClient,
     /// Leave the client's group.
     LeaveClient,
     /// Tell the client that this signal has stopped the child.
@@ -100,6 +103,10 @@ const SIGTTOU: u8 = 22;
 /// tells when a terminal changes hands.
 const LOOK: Duration = Duration::from_millis(100);
 
+/// How long a client that is stopped waits until the next look whether the shell that is to continue
+/// it still lives. The kernel would see that it does not, but for the shepherd in the client's group.
+const LOOK_FOR_SHELL: Duration = Duration::from_secs(1);
+
 /// Job control for one command.
 #[derive(Clone, Debug)]
 pub struct JobControl {
@@ -114,7 +121,7 @@ enum State {
     /// The child runs, or is stopped and that is told.
     Calm,
     /// The client was stopped with the child, and its `SIGCONT` is awaited in its group.
-    Suspended,
+    Suspended { look_at: Time },
     /// The child is stopped until the terminal comes back to the client's group.
     Waiting { look_at: Time },
     /// The client is gone: stops are the ladder's to deal with.
@@ -142,8 +149,8 @@ impl JobControl {
     /// When [`JobControl::handle_timeout`] is due.
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
-            State::Waiting { look_at } => Some(look_at),
-            State::Calm | State::Suspended | State::Over => None,
+            State::Waiting { look_at } | State::Suspended { look_at } => Some(look_at),
+            State::Calm | State::Over => None,
         }
     }
 
@@ -152,7 +159,7 @@ impl JobControl {
         match self.state {
             State::Over => return,
             // It went on and has stopped again, and its going on was not seen.
-            State::Suspended => self.leave_client(),
+            State::Suspended { .. } => self.leave_client(),
             State::Calm | State::Waiting { .. } => self.state = State::Calm,
         }
         let wants_terminal = signal == SIGTTIN || signal == SIGTTOU;
@@ -162,7 +169,7 @@ impl JobControl {
                     self.deeds.push_back(Deed::TakeBack);
                     self.tell_stopped(signal);
                     // Not SIGSTOP where it was that: it would stop the shepherd in the client's group.
-                    self.stop_client(SIGTSTP);
+                    self.stop_client(now, SIGTSTP);
                 }
                 (Holder::Child, Overseer::Nobody) if signal == SIGTSTP => {
                     self.deeds.push_back(Deed::Continue);
@@ -178,7 +185,7 @@ impl JobControl {
             (Holder::Client, Handover::AtStart | Handover::OnDemand, _) => self.lend(),
             (Holder::Stranger, Handover::AtStart | Handover::OnDemand, Overseer::Shell) => {
                 self.tell_stopped(signal);
-                self.stop_client(signal);
+                self.stop_client(now, signal);
             }
             (Holder::Kin, Handover::AtStart | Handover::OnDemand, _)
             | (Holder::Stranger, Handover::AtStart | Handover::OnDemand, Overseer::Nobody) => {
@@ -192,7 +199,7 @@ impl JobControl {
     pub fn handle_continued(&mut self, holder: Holder) {
         match self.state {
             State::Over => return,
-            State::Suspended => {
+            State::Suspended { .. } => {
                 self.leave_client();
                 if holder == Holder::Client && self.handover != Handover::Never {
                     self.deeds.push_back(Deed::HandOver);
@@ -206,7 +213,7 @@ impl JobControl {
     /// The client's group got `SIGCONT` while the shepherd was in it.
     pub fn handle_client_continued(&mut self, holder: Holder) {
         match self.state {
-            State::Suspended => {
+            State::Suspended { .. } => {
                 self.leave_client();
                 match holder {
                     Holder::Client => self.lend(),
@@ -223,7 +230,7 @@ impl JobControl {
     }
 
     /// Time has passed.
-    pub fn handle_timeout(&mut self, now: Time, holder: Holder) {
+    pub fn handle_timeout(&mut self, now: Time, holder: Holder, overseer: Overseer) {
         match self.state {
             State::Waiting { look_at } if look_at <= now => match holder {
                 Holder::Client => {
@@ -234,13 +241,23 @@ impl JobControl {
                     self.state = State::Waiting { look_at: now.after(LOOK) };
                 }
             },
-            State::Waiting { .. } | State::Calm | State::Suspended | State::Over => {}
+            State::Suspended { look_at } if look_at <= now => match overseer {
+                Overseer::Shell => {
+                    self.state = State::Suspended { look_at: now.after(LOOK_FOR_SHELL) };
+                }
+                Overseer::Nobody => {
+                    self.deeds.push_back(Deed::HangUpClient);
+                    self.leave_client();
+                    self.deeds.push_back(Deed::Continue);
+                }
+            },
+            State::Waiting { .. } | State::Suspended { .. } | State::Calm | State::Over => {}
         }
     }
 
     /// The client is gone, or the command over.
     pub fn handle_over(&mut self) {
-        if self.state == State::Suspended {
+        if matches!(self.state, State::Suspended { .. }) {
             self.leave_client();
         }
         self.state = State::Over;
@@ -250,9 +267,9 @@ impl JobControl {
         self.deeds.extend([Deed::HandOver, Deed::Continue]);
     }
 
-    fn stop_client(&mut self, signal: u8) {
+    fn stop_client(&mut self, now: Time, signal: u8) {
         self.deeds.push_back(Deed::StopClient(signal));
-        self.state = State::Suspended;
+        self.state = State::Suspended { look_at: now.after(LOOK_FOR_SHELL) };
     }
 
     fn leave_client(&mut self) {

@@ -5,7 +5,9 @@ use std::time::Duration;
 use netrunner_core::Time;
 use netrunner_core::terminal::{Deed, Handover, Holder, JobControl, Overseer};
 
-use Deed::{Continue, HandOver, LeaveClient, StopClient, TakeBack, TellContinued, TellStopped};
+use Deed::{
+    Continue, HandOver, HangUpClient, LeaveClient, StopClient, TakeBack, TellContinued, TellStopped,
+};
 
 const NOW: Time = Time::from_nanos(1_000_000_000);
 const STOP: u8 = 19;
@@ -184,17 +186,32 @@ fn a_child_that_waits_for_another_command_gets_the_terminal_after_it() {
     control.handle_stopped(NOW, TTIN, Holder::Kin, Overseer::Shell);
     assert_eq!(drain(&mut control), [TellStopped(TTIN)]);
     let at = control.deadline().expect("a next look");
-    control.handle_timeout(NOW, Holder::Client);
+    control.handle_timeout(NOW, Holder::Client, Overseer::Shell);
     assert_eq!(drain(&mut control), [], "too early");
-    control.handle_timeout(at, Holder::Kin);
+    control.handle_timeout(at, Holder::Kin, Overseer::Shell);
     assert_eq!(drain(&mut control), []);
     let later = control.deadline().expect("a next look");
     assert!(later.since(at) > Duration::ZERO);
-    control.handle_timeout(later, Holder::Client);
+    control.handle_timeout(later, Holder::Client, Overseer::Shell);
     assert_eq!(drain(&mut control), [HandOver, Continue]);
     assert_eq!(control.deadline(), None);
     control.handle_continued(Holder::Child);
     assert_eq!(drain(&mut control), [TellContinued]);
+}
+
+#[test]
+fn a_suspended_client_whose_shell_has_ended_is_hung_up() {
+    let mut control = suspended();
+    let at = control.deadline().expect("a look for the shell");
+    control.handle_timeout(NOW, Holder::Stranger, Overseer::Nobody);
+    assert_eq!(drain(&mut control), [], "too early");
+    control.handle_timeout(at, Holder::Stranger, Overseer::Shell);
+    assert_eq!(drain(&mut control), []);
+    let later = control.deadline().expect("a next look");
+    assert!(later.since(at) > Duration::ZERO);
+    control.handle_timeout(later, Holder::Stranger, Overseer::Nobody);
+    assert_eq!(drain(&mut control), [HangUpClient, LeaveClient, Continue]);
+    assert_eq!(control.deadline(), None);
 }
 
 #[test]
@@ -206,7 +223,7 @@ fn nothing_is_done_for_a_client_that_is_gone() {
         control.handle_stopped(NOW, TTIN, holder, Overseer::Shell);
         control.handle_continued(holder);
         control.handle_client_continued(holder);
-        control.handle_timeout(NOW, holder);
+        control.handle_timeout(NOW, holder, Overseer::Nobody);
         assert_eq!(drain(&mut control), []);
     }
     let mut control = JobControl::new(Handover::AtStart);

@@ -13,7 +13,7 @@ use netrunner_core::terminal::{Deed, Handover, Holder, JobControl, Overseer};
 
 use crate::procfs;
 use crate::sys::Fd;
-use crate::sys::abi::{SIGCONT, Termios};
+use crate::sys::abi::{SIGCONT, SIGHUP, Termios};
 use crate::sys::calls::{group_of, kill_group, now, own_pid, set_session};
 use crate::sys::tty::{self, Change};
 
@@ -126,7 +126,8 @@ impl Job {
         }
         let now = now();
         if self.deadline().is_some_and(|at| at <= now) {
-            self.control.handle_timeout(now, self.holder(Some(child)));
+            let (holder, overseer) = (self.holder(Some(child)), overseer(self.client_group));
+            self.control.handle_timeout(now, holder, overseer);
             self.perform(child, pidfd, machine);
         }
     }
@@ -192,19 +193,27 @@ impl Job {
                     // Before the signal, so that the SIGCONT that follows it can't be missed. It fails
                     // where nobody is left in the group; then the client's end is the next we hear.
                     let _ = tty::join_group(Some(self.client_group));
-                    let signal = i32::from(signal);
-                    if tty::signal_group_of(client, signal).is_err() {
-                        // Before Linux 6.9. We are in the group ourselves, so it is still this one.
-                        if group_of(own_pid()) == Some(self.client_group) {
-                            let _ = kill_group(self.client_group, signal);
-                        }
-                    }
+                    self.signal_client(client, i32::from(signal));
+                }
+                Deed::HangUpClient => {
+                    self.signal_client(client, SIGHUP);
+                    self.signal_client(client, SIGCONT);
                 }
                 Deed::LeaveClient => {
                     self.go_home();
                 }
                 Deed::TellStopped(signal) => machine.handle_child_stopped(signal),
                 Deed::TellContinued => machine.handle_child_continued(),
+            }
+        }
+    }
+
+    /// Sends a signal to the client's group, which we are in.
+    fn signal_client(&self, client: &Fd, signal: i32) {
+        if tty::signal_group_of(client, signal).is_err() {
+            // Before Linux 6.9. We are in the group ourselves, so it is still this one.
+            if group_of(own_pid()) == Some(self.client_group) {
+                let _ = kill_group(self.client_group, signal);
             }
         }
     }

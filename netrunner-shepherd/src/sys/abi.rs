@@ -105,6 +105,7 @@ constants! {
     SIGKILL: i32 = 9;
     SIGPIPE: i32 = 13;
     SIGCHLD: i32 = 17;
+    SIGHUP: i32 = 1;
     SIGCONT: i32 = 18;
     CLD_TRAPPED: i32 = 4;
     CLD_STOPPED: i32 = 5;

@@ -293,6 +293,20 @@ fn a_suspended_job_that_is_killed_as_a_whole_leaves_nothing() {
 }
 
 #[test]
+fn a_suspended_job_whose_shell_is_killed_goes_with_it() {
+    let mut tty = Tty::shell();
+    tty.line("$NETRUNNER run -- sh -c 'setsid sleep 1000 & exec cat'");
+    let cat = tty.process("cat");
+    until("the command is in the foreground", || tty.foreground() == cat);
+    tty.suspend();
+    until("the command is stopped", || state(cat) == Some('T'));
+    let netrunner = tty.process("netrunner");
+    crate::harness::signal(tty.leader(), libc::SIGKILL);
+    until("the job is gone", || state(netrunner).is_none() && state(cat).is_none());
+    tty.wait_end();
+}
+
+#[test]
 fn a_pipeline_shares_the_terminal() {
     let mut tty = Tty::shell();
     // The pager at its end reads from the terminal while the command runs.
