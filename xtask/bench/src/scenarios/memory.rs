@@ -74,14 +74,13 @@ fn idle(program: &Program, count: usize) -> Result<(f64, f64, f64)> {
 
     let driver = worker::driver_id();
     let below = process_table::below(driver)?;
-    let guardian = below
-        .iter()
+    // The guardian of the first part is a zombie: the driver reaps once we have ended.
+    let living = || below.iter().filter(|process| !process.zombie);
+    let guardian = living()
         .find(|process| process.ppid == driver && process.pid != std::process::id())
         .ok_or("there is no guardian")?;
-    let shepherd = below
-        .iter()
-        .find(|process| process.ppid == guardian.pid)
-        .ok_or("there is no idle shepherd")?;
+    let shepherd =
+        living().find(|process| process.ppid == guardian.pid).ok_or("there is no idle shepherd")?;
     Ok((per_shepherd, unique(guardian.pid)?, unique(shepherd.pid)?))
 }
 
@@ -90,7 +89,6 @@ fn alone_again() -> Result<()> {
     let until = Instant::now() + Duration::from_secs(10);
     loop {
         let below = process_table::below(worker::driver_id())?;
-        // A zombie waits for the driver, which reaps only once we have ended.
         if below.iter().filter(|process| !process.zombie).count() <= 2 {
             return Ok(());
         }
