@@ -1,0 +1,60 @@
+//! Reading and writing the small files of a group through its directory's descriptor, so that a path that
+//! is removed and made again in the meantime never misdirects a write.
+
+use std::fs::File;
+use std::io::{Read, Write};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::io::Errno;
+use rustix::path::Arg;
+
+/// The whole text of a file.
+pub(crate) fn read(dir: impl AsFd, file: impl Arg) -> Result<String, Errno> {
+    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut text = Vec::new();
+    let mut file = File::from(rustix::fs::openat(dir, file, flags, Mode::empty())?);
+    match file.read_to_end(&mut text) {
+        Ok(_) => Ok(String::from_utf8_lossy(&text).into_owned()),
+        Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+    }
+}
+
+/// Writes the value by one call, as these files want it.
+pub(crate) fn write(dir: impl AsFd, file: impl Arg, value: &str) -> Result<(), Errno> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    let mut file = File::from(rustix::fs::openat(dir, file, flags, Mode::empty())?);
+    match file.write(value.as_bytes()) {
+        Ok(length) if length == value.len() => Ok(()),
+        Ok(_) => Err(Errno::IO),
+        Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
+    }
+}
+
+/// Opens a group below another.
+pub(crate) fn open_dir(dir: BorrowedFd<'_>, name: impl Arg) -> Result<OwnedFd, Errno> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
+    rustix::fs::openat(dir, name, flags, Mode::empty())
+}
+
+/// Whether the directory that was opened is still the one that the name leads to.
+pub(crate) fn is_still(above: BorrowedFd<'_>, name: impl Arg, dir: BorrowedFd<'_>) -> bool {
+    let there = rustix::fs::statat(above, name, AtFlags::SYMLINK_NOFOLLOW);
+    match (there, rustix::fs::fstat(dir)) {
+        (Ok(there), Ok(ours)) => (there.st_dev, there.st_ino) == (ours.st_dev, ours.st_ino),
+        _ => false,
+    }
+}
+
+/// The names of the groups directly below.
+pub(crate) fn groups_below(dir: BorrowedFd<'_>) -> Result<Vec<std::ffi::CString>, Errno> {
+    let mut names = Vec::new();
+    for entry in rustix::fs::Dir::read_from(dir)? {
+        let entry = entry?;
+        let name = entry.file_name();
+        if entry.file_type().is_dir() && !matches!(name.to_bytes(), b"." | b"..") {
+            names.push(name.to_owned());
+        }
+    }
+    Ok(names)
+}

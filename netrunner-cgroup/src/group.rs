@@ -1,0 +1,216 @@
+//! A group that was made: who may come in, what it says of itself, and its end. It is removed when the
+//! value is dropped, and swept by the next NetRunner if its owner is killed.
+
+use std::ffi::CString;
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rustix::io::Errno;
+
+use crate::error::{Error, Result};
+use crate::limits::check_setting;
+use crate::stats::CgroupStats;
+use crate::{files, make, remove, stale};
+
+/// How long a dropped group may take to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// A directory, by the one above and its name there.
+#[derive(Debug)]
+pub(crate) struct Step {
+    pub(crate) above: OwnedFd,
+    pub(crate) name: CString,
+}
+
+/// A group that is ours: locked, with its limits, and removed when this is dropped.
+#[derive(Debug)]
+pub struct Group {
+    path: PathBuf,
+    way: Vec<Step>,
+    leaf: Step,
+    dir: OwnedFd,
+    removed: bool,
+}
+
+impl Group {
+    pub(crate) fn new(path: PathBuf, way: Vec<Step>, leaf: Step, dir: OwnedFd) -> Self {
+        Self { path, way, leaf, dir, removed: false }
+    }
+
+    /// Where it is, from the root of the file system.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Moves a process in. What it starts from then on is in the group too; what it started before is not.
+    ///
+    /// # Errors
+    ///
+    /// If there is no such process, or it may not be moved.
+    pub fn add(&self, pid: u32) -> Result<()> {
+        self.write("cgroup.procs", &pid.to_string())
+    }
+
+    /// Changes a limit: the file (`memory.max`) and what to write into it.
+    ///
+    /// # Errors
+    ///
+    /// If the file is not a controller's, is not there, or the kernel refuses the value.
+    pub fn set(&self, file: &str, value: &str) -> Result<()> {
+        check_setting(file, value)?;
+        self.write(file, value)
+    }
+
+    /// The text of one of its files.
+    ///
+    /// # Errors
+    ///
+    /// If it can't be read.
+    pub fn read(&self, file: &str) -> Result<String> {
+        if file.contains('/') {
+            return Err(Error::Limit { file: file.to_owned(), why: "this is no name of a file" });
+        }
+        files::read(&self.dir, file).map_err(|errno| Error::io("read", self.path.join(file), errno))
+    }
+
+    pub(crate) fn write(&self, file: &str, value: &str) -> Result<()> {
+        files::write(&self.dir, file, value)
+            .map_err(|errno| Error::io("write", self.path.join(file), errno))
+    }
+
+    /// What the group has used and met so far.
+    #[must_use]
+    pub fn stats(&self) -> CgroupStats {
+        CgroupStats::from_files(|file| files::read(&self.dir, file).ok())
+    }
+
+    /// Stops everybody in it, without a signal and without their noticing, and waits until they stand
+    /// still. False if they do not within the time; they are stopped as soon as they can be.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel can't freeze groups (before 5.2).
+    pub fn freeze(&self, timeout: Duration) -> Result<bool> {
+        self.write("cgroup.freeze", "1")?;
+        let deadline = Instant::now() + timeout;
+        loop {
+            let events = self.read("cgroup.events")?;
+            if crate::stats::value(&events, "frozen") == Some(1) {
+                return Ok(true);
+            }
+            if Instant::now() >= deadline {
+                return Ok(false);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    /// Lets everybody go on.
+    ///
+    /// # Errors
+    ///
+    /// If the kernel can't freeze groups (before 5.2).
+    pub fn thaw(&self) -> Result<()> {
+        self.write("cgroup.freeze", "0")
+    }
+
+    /// Whether a process is in it or in a group below it. Zombies do not count.
+    ///
+    /// # Errors
+    ///
+    /// If its files can't be read.
+    pub fn is_populated(&self) -> Result<bool> {
+        remove::is_populated(self.dir.as_fd()).map_err(|errno| self.failed("look into", errno))
+    }
+
+    /// Kills everybody in it and below it at once, and returns at once. Processes moved in later are not
+    /// concerned; but nothing should be cloned straight into the group any more (`CLONE_INTO_CGROUP`):
+    /// kernels of today give birth to it killed.
+    ///
+    /// # Errors
+    ///
+    /// If somebody may not be killed.
+    pub fn kill(&self) -> Result<()> {
+        remove::kill(self.dir.as_fd()).map_err(|errno| self.failed("kill", errno))
+    }
+
+    /// Waits until nobody is left in it; false at the deadline.
+    ///
+    /// # Errors
+    ///
+    /// If its files can't be read.
+    pub fn wait_empty_deadline(&self, deadline: Instant) -> Result<bool> {
+        remove::wait_empty(self.dir.as_fd(), deadline)
+            .map_err(|errno| self.failed("wait for", errno))
+    }
+
+    /// [`Group::wait_empty_deadline`] with a time from now.
+    ///
+    /// # Errors
+    ///
+    /// If its files can't be read.
+    pub fn wait_empty_timeout(&self, timeout: Duration) -> Result<bool> {
+        self.wait_empty_deadline(Instant::now() + timeout)
+    }
+
+    /// Kills who is left, waits for their end, reads what the group has used, and removes it with
+    /// everything below.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Alive`] if somebody could not be ended in time; the group then stays for the sweep.
+    pub fn end(mut self, timeout: Duration) -> Result<CgroupStats> {
+        self.end_deadline(Instant::now() + timeout)
+    }
+
+    fn end_deadline(&mut self, deadline: Instant) -> Result<CgroupStats> {
+        self.removed = true;
+        while self.is_populated()? {
+            self.kill()?;
+            // A fork storm that is killed one by one may need another round.
+            let round = deadline.min(Instant::now() + Duration::from_millis(500));
+            if !self.wait_empty_deadline(round)? && Instant::now() >= deadline {
+                return Err(Error::Alive { group: self.path.clone() });
+            }
+        }
+        let stats = self.stats();
+        remove::remove(self.leaf.above.as_fd(), self.leaf.name.as_c_str(), deadline)
+            .map_err(|errno| self.failed("remove", errno))?;
+        make::undo(&self.way);
+        Ok(stats)
+    }
+
+    fn failed(&self, step: &'static str, errno: Errno) -> Error {
+        Error::io(step, &self.path, io::Error::from(errno))
+    }
+}
+
+impl AsFd for Group {
+    /// The directory. The lock goes with it: whoever holds a duplicate of this descriptor keeps the group
+    /// from being taken for stale.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        if !self.removed {
+            // There is nobody to tell; what stays is nobody's from here on, and the sweep's.
+            let _ = self.end_deadline(Instant::now() + PATIENCE);
+        }
+    }
+}
+
+/// Ends and removes every group below this place whose owner is gone.
+///
+/// # Errors
+///
+/// If the place can't be looked through. What could not be removed is in the answer.
+pub fn sweep(place: &crate::Place) -> Result<stale::Swept> {
+    let dir = make::open(&place.group)?;
+    stale::sweep(dir.as_fd())
+}

@@ -1,0 +1,258 @@
+//! Making a group: the way down to it, its lock, the controllers that its limits need, and the limits.
+//! Whatever fails on the way takes what was made with it.
+
+use std::ffi::{CString, OsStr};
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::fs::{AtFlags, CWD, Mode, OFlags};
+use rustix::io::Errno;
+
+use crate::detect::{OWN_LEAF, Place};
+use crate::error::{Error, Result, Unavailable};
+use crate::group::{Group, Step};
+use crate::limits::Cgroup;
+use crate::{files, stale};
+
+/// Others who remove what we walk through, or fork while we move them, are met this often.
+const TRIES: u32 = 100;
+
+impl Cgroup {
+    /// Makes the group, empty and with its limits; `None` if it can't be had and need not be.
+    ///
+    /// # Errors
+    ///
+    /// With [`Error::Unavailable`] and a typed reason where it can't be had, [`Error::InUse`] if
+    /// somebody has a group of this path.
+    pub fn create(&self) -> Result<Option<Group>> {
+        match Place::detect() {
+            Ok(place) => self.create_in(&place).map(Some),
+            Err(_) if !self.is_required() => Ok(None),
+            Err(reason) => Err(reason.into()),
+        }
+    }
+
+    /// Makes it below this place.
+    ///
+    /// # Errors
+    ///
+    /// As [`Cgroup::create`].
+    pub fn create_in(&self, place: &Place) -> Result<Group> {
+        let root = open(&place.group)?;
+        let (wanted, missing) = self.controllers(place)?;
+        let mut path = self.path().map_or_else(own_name, Path::to_owned);
+        let mut tries = TRIES;
+        let made = loop {
+            match walk(&root, &path) {
+                Ok(made) => break made,
+                // Somebody removed a group of the way as we came through, or the sweep took ours.
+                Err(Errno::NOENT | Errno::NODEV) if tries > 0 => {}
+                // A number of another pid namespace, or a dead one's: another name is free.
+                Err(Errno::BUSY | Errno::NOTEMPTY) if self.path().is_none() && tries > 0 => {
+                    path = own_name();
+                }
+                Err(Errno::BUSY | Errno::NOTEMPTY) => {
+                    return Err(Error::InUse { group: place.group.join(&path) });
+                }
+                Err(errno) => {
+                    return Err(Error::io("make the cgroup", place.group.join(&path), errno));
+                }
+            }
+            tries -= 1;
+        };
+        let full = place.group.join(&path);
+        let group = Group::new(full, made.way, made.leaf, made.dir);
+        enable(place, &root, &path, &wanted)?;
+        for setting in self.settings() {
+            if missing.iter().any(|controller| controller == setting.controller()) {
+                continue;
+            }
+            match group.write(&setting.file, &setting.value) {
+                // Some kernels lack a file of a controller they have (`memory.peak`, `cpu.idle`).
+                Err(Error::Io { source, .. })
+                    if !self.is_required() && source.kind() == std::io::ErrorKind::NotFound => {}
+                done => done?,
+            }
+        }
+        Ok(group)
+    }
+
+    /// The controllers that the limits need, and which of them are missing though not required.
+    fn controllers(&self, place: &Place) -> Result<(Vec<String>, Vec<String>)> {
+        let (mut wanted, mut missing) = (Vec::new(), Vec::new());
+        for setting in self.settings() {
+            let controller = setting.controller().to_owned();
+            if place.controllers.contains(&controller) {
+                wanted.push(controller);
+            } else if self.is_required() {
+                let (group, hybrid) = (place.group.clone(), place.hybrid);
+                return Err(Unavailable::Controller { controller, group, hybrid }.into());
+            } else {
+                missing.push(controller);
+            }
+        }
+        wanted.sort();
+        wanted.dedup();
+        Ok((wanted, missing))
+    }
+}
+
+fn own_name() -> PathBuf {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let next = NEXT.fetch_add(1, Ordering::Relaxed);
+    PathBuf::from(format!("{}{}-{next}", stale::PREFIX, std::process::id()))
+}
+
+pub(crate) fn open(path: &Path) -> Result<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    rustix::fs::openat(CWD, path, flags, Mode::empty())
+        .map_err(|errno| Error::io("open the cgroup", path, errno))
+}
+
+fn c_name(name: &OsStr) -> std::result::Result<CString, Errno> {
+    CString::new(name.as_bytes()).map_err(|_| Errno::INVAL)
+}
+
+/// A group that was made and locked, and what was made for it on the way.
+struct Made {
+    way: Vec<Step>,
+    leaf: Step,
+    dir: OwnedFd,
+}
+
+/// Makes the way and the leaf, and locks the leaf. `BUSY`: somebody has it; `NODEV` and `NOENT`: it was
+/// taken from us between two calls, try again.
+fn walk(root: &OwnedFd, path: &Path) -> std::result::Result<Made, Errno> {
+    let mut way = Vec::new();
+    let made = descend(root, path, &mut way);
+    if made.is_err() {
+        undo(&way);
+    }
+    let (leaf, dir) = made?;
+    Ok(Made { way, leaf, dir })
+}
+
+fn descend(
+    root: &OwnedFd,
+    path: &Path,
+    way: &mut Vec<Step>,
+) -> std::result::Result<(Step, OwnedFd), Errno> {
+    let mut above = rustix::io::fcntl_dupfd_cloexec(root, 3)?;
+    let mut names = path.iter().map(c_name).collect::<std::result::Result<Vec<_>, _>>()?;
+    let leaf = names.pop().ok_or(Errno::INVAL)?;
+    for name in names {
+        let made = match rustix::fs::mkdirat(&above, &name, Mode::from(0o755)) {
+            Ok(()) => true,
+            Err(Errno::EXIST) => false,
+            Err(errno) => return Err(errno),
+        };
+        let below = files::open_dir(above.as_fd(), &name)?;
+        if made {
+            stale::mark_way(&below);
+        }
+        let above = std::mem::replace(&mut above, below);
+        // Whoever goes last takes it away, and that need not be who made it.
+        if made || stale::is_way(&files::open_dir(above.as_fd(), &name)?) {
+            way.push(Step { above, name });
+        }
+    }
+    let leaf = Step { above, name: leaf };
+    let dir = leaf_of(&leaf)?;
+    Ok((leaf, dir))
+}
+
+/// Removes what was made on the way. Somebody else may use it by now; then it stays, and is theirs.
+pub(crate) fn undo(way: &[Step]) {
+    for step in way.iter().rev() {
+        let _ = rustix::fs::unlinkat(&step.above, &step.name, AtFlags::REMOVEDIR);
+    }
+}
+
+fn leaf_of(leaf: &Step) -> std::result::Result<OwnedFd, Errno> {
+    let there = match rustix::fs::mkdirat(&leaf.above, &leaf.name, Mode::from(0o755)) {
+        Ok(()) => false,
+        Err(Errno::EXIST) => true,
+        Err(errno) => return Err(errno),
+    };
+    let dir = files::open_dir(leaf.above.as_fd(), &leaf.name)?;
+    if !stale::lock(&dir)? {
+        return Err(Errno::BUSY);
+    }
+    if !files::is_still(leaf.above.as_fd(), &leaf.name, dir.as_fd()) {
+        return Err(Errno::NODEV);
+    }
+    if there {
+        // Nobody's, as the lock shows. With processes or groups in it, it is somebody's all the same;
+        // empty, it is removed and made again: its counters, limits and kills were another's.
+        rustix::fs::unlinkat(&leaf.above, &leaf.name, AtFlags::REMOVEDIR)?;
+        return Err(Errno::NODEV);
+    }
+    stale::mark(&dir);
+    Ok(dir)
+}
+
+/// Has the controllers enabled in every group from the delegated one down to that above the leaf.
+fn enable(place: &Place, root: &OwnedFd, path: &Path, wanted: &[String]) -> Result<()> {
+    let mut dir = rustix::io::fcntl_dupfd_cloexec(root, 3)
+        .map_err(|errno| Error::io("open the cgroup", &place.group, errno))?;
+    let mut at = place.group.clone();
+    for name in path.iter() {
+        for controller in wanted {
+            enable_one(place, &dir, &at, controller)?;
+        }
+        let failed = |errno| Error::io("open the cgroup", &at, errno);
+        let below = files::open_dir(dir.as_fd(), c_name(name).map_err(failed)?).map_err(failed)?;
+        dir = below;
+        at.push(name);
+    }
+    Ok(())
+}
+
+fn enable_one(place: &Place, dir: &OwnedFd, at: &Path, controller: &str) -> Result<()> {
+    const FILE: &str = "cgroup.subtree_control";
+    let failed = |errno| Error::io("enable a controller in", at.join(FILE), errno);
+    let enabled = files::read(dir, FILE).map_err(failed)?;
+    if enabled.split_whitespace().any(|name| name == controller) {
+        return Ok(());
+    }
+    for _ in 0..TRIES {
+        match files::write(dir, FILE, &format!("+{controller}")) {
+            Ok(()) => return Ok(()),
+            // A group with processes of its own may not hand controllers down.
+            Err(Errno::BUSY) if at == place.group && !place.is_root() => {
+                if !place.is_delegated() {
+                    return Err(Unavailable::NotDelegated { group: place.group.clone() }.into());
+                }
+                step_aside(dir).map_err(failed)?;
+            }
+            Err(Errno::NOENT) => {
+                let (controller, group) = (controller.to_owned(), at.to_owned());
+                return Err(
+                    Unavailable::Controller { controller, group, hybrid: place.hybrid }.into()
+                );
+            }
+            Err(errno) => return Err(failed(errno)),
+        }
+    }
+    Err(failed(Errno::BUSY))
+}
+
+/// Moves everybody out of the delegated group into a leaf of it. Who forks meanwhile is met in the next
+/// round.
+fn step_aside(dir: &OwnedFd) -> std::result::Result<(), Errno> {
+    match rustix::fs::mkdirat(dir, OWN_LEAF, Mode::from(0o755)) {
+        Ok(()) | Err(Errno::EXIST) => {}
+        Err(errno) => return Err(errno),
+    }
+    let leaf = files::open_dir(dir.as_fd(), OWN_LEAF)?;
+    for process in files::read(dir, "cgroup.procs")?.lines() {
+        match files::write(&leaf, "cgroup.procs", process) {
+            // It has ended.
+            Ok(()) | Err(Errno::SRCH) => {}
+            Err(errno) => return Err(errno),
+        }
+    }
+    Ok(())
+}
