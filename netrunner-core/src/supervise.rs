@@ -288,14 +288,29 @@ impl Supervisor {
     /// Where nothing else lives, [`Supervisor::handle_empty`] says so instead.
     pub fn handle_child_ended(&mut self, now: Time) {
         let Phase::Busy(command) = &mut self.phase else { return };
-        command.child = Child::Ended;
+        let first = core::mem::replace(&mut command.child, Child::Ended) == Child::Lives;
         match (command.ladder, command.terms.leftovers) {
             (Ladder::Calm, Leftovers::Stop | Leftovers::Keep) => {
                 command.reason.get_or_insert(Reason::Exited);
                 command.ladder = Ladder::Settling { until: now.after(SETTLING) };
             }
             (Ladder::Calm, Leftovers::Wait) => command.note_at = Some(now.after(SETTLING)),
+            // What was below it has come up to where it can be seen.
+            (Ladder::Killing { tell_at, .. }, _) if first => {
+                command.ladder = Ladder::Killing { again_at: now, pause: SWEEP_PAUSE, tell_at };
+            }
             (Ladder::Settling { .. } | Ladder::Asked { .. } | Ladder::Killing { .. }, _) => {}
+        }
+    }
+
+    /// The last sweep has found direct children alone. Each is heard of when it ends, and nothing is
+    /// below them that could come up unheard; so looking again soon would only take from them the
+    /// time that a thousand of them need to end.
+    pub fn handle_shallow_sweep(&mut self, now: Time) {
+        let Phase::Busy(command) = &mut self.phase else { return };
+        if let Ladder::Killing { again_at, pause, .. } = &mut command.ladder {
+            *pause = (*pause).max(SWEEP_PAUSE_MAX);
+            *again_at = now.after(*pause);
         }
     }
 

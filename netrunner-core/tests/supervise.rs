@@ -470,6 +470,25 @@ fn unkillable_is_told_and_sweeping_goes_on() {
 }
 
 #[test]
+fn where_a_sweep_has_found_children_alone_the_next_is_soon_only_when_the_child_has_ended() {
+    let (mut machine, now) = in_state(State::Killing);
+    machine.handle_shallow_sweep(now);
+    assert_eq!(machine.deadline(), Some(now.after(ms(20))));
+    machine.handle_child_ended(now.after(ms(3)));
+    assert_eq!(machine.deadline(), Some(now.after(ms(3))));
+    machine.handle_timeout(now.after(ms(3)));
+    assert_eq!(drain(&mut machine), [Sweep]);
+    machine.handle_shallow_sweep(now.after(ms(3)));
+    // It is told of an end with every other one that comes after it.
+    machine.handle_child_ended(now.after(ms(4)));
+    assert_eq!(machine.deadline(), Some(now.after(ms(23))));
+    let (mut calm, now) = in_state(State::Calm);
+    let before = calm.deadline();
+    calm.handle_shallow_sweep(now);
+    assert_eq!(calm.deadline(), before);
+}
+
+#[test]
 fn a_late_wake_up_does_one_thing_not_many() {
     let (mut machine, _) = in_state(State::Killing);
     machine.handle_timeout(at(ms(9_000)));

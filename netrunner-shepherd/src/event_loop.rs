@@ -17,6 +17,7 @@ use netrunner_core::supervise::{Action, Standing, Supervisor};
 
 use crate::lane::{Flow, Lane};
 use crate::procfs::Kinship;
+use crate::sweep::Reached;
 use crate::sys::abi::*;
 use crate::sys::calls::{self, Children};
 use crate::sys::window::Launchpad;
@@ -303,7 +304,9 @@ impl Shepherd {
                 }
                 Action::Sweep => {
                     self.signal_group(SIGKILL);
-                    sweep::kill_all(&|_| false);
+                    if sweep::kill_all(&|_| false) == Reached::Children {
+                        self.machine.handle_shallow_sweep(calls::now());
+                    }
                 }
                 Action::NoteLeftovers => {
                     if let Some(live) = &mut self.live {

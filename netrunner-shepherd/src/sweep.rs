@@ -158,11 +158,23 @@ impl Asked {
     }
 }
 
+/// How far down a sweep has found somebody.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Reached {
+    Children,
+    Deeper,
+}
+
 /// Kills every descendant, but not the children that `is_other` names and what is below them.
-pub(crate) fn kill_all(is_other: &dyn Fn(Pid) -> bool) {
+pub(crate) fn kill_all(is_other: &dyn Fn(Pid) -> bool) -> Reached {
+    let mut reached = Reached::Children;
     walk(is_other, &mut |descendant| {
         descendant.signal(SIGKILL);
+        if !matches!(descendant.by, Hold::Child) {
+            reached = Reached::Deeper;
+        }
     });
+    reached
 }
 
 /// The living descendants by number and name, without `leader`.
