@@ -13,12 +13,22 @@ use crate::guardian::Guardian;
 use crate::rights::Rights;
 use crate::shepherd::Shepherd;
 
-/// How many idle shepherds are kept, unless another number is asked for: enough for a build tool's
-/// burst, at some tens of KiB each.
-const MAX_IDLE: usize = 32;
+/// How many idle shepherds there may be at any time, unless another number is asked for.
+const MAX_IDLE: usize = 1024;
 
-/// How long a shepherd may be idle before it is sent home.
-pub(crate) const IDLE_FOR: Duration = Duration::from_secs(10);
+/// How long those beyond [`STEADY`] may be idle. A burst has them all at work again at once, and they
+/// take no more memory meanwhile than they took while they worked; ending each as soon as its command
+/// is over would cost more time than the command did.
+const BURST_FOR: Duration = Duration::from_secs(2);
+
+/// How many are kept longer: as many as a build tool keeps busy, at some 100 KiB each.
+const STEADY: usize = 32;
+
+/// How long the others may be idle, but for the last.
+const IDLE_FOR: Duration = Duration::from_secs(10);
+
+/// The least time between two looks for what is late.
+const TRIM_PAUSE: Duration = Duration::from_millis(100);
 
 pub(crate) struct Pool {
     state: Mutex<State>,
@@ -31,19 +41,23 @@ struct State {
     /// The one that was used last comes last, and is taken first: its pages are warm.
     own_session: Vec<Idle>,
     client_session: Vec<Idle>,
+    /// The watcher knows that there are more than are kept for long.
+    burst: bool,
     program: Option<PathBuf>,
 }
 
-struct Idle {
-    shepherd: Arc<Shepherd>,
+struct Idle<T = Arc<Shepherd>> {
+    shepherd: T,
     since: Instant,
 }
 
 /// Whether there are idle shepherds that are to be sent home some time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Surplus {
-    Some,
     None,
+    Some,
+    /// From now on there are more than are kept for long: the next is due sooner than was known.
+    Burst,
 }
 
 /// What the pool has for a command.
@@ -62,6 +76,10 @@ impl State {
             Session::Own => &mut self.own_session,
             Session::Client => &mut self.client_session,
         }
+    }
+
+    fn is_burst(&self) -> bool {
+        self.own_session.len() > STEADY || self.client_session.len() > STEADY
     }
 
     fn take_all(&mut self) -> (Option<Arc<Guardian>>, [Vec<Idle>; 2]) {
@@ -129,7 +147,9 @@ impl Pool {
         if wanted {
             state.idle(shepherd.session()).push(idle);
         }
-        if state.own_session.len() > 1 || !state.client_session.is_empty() {
+        if state.is_burst() && !std::mem::replace(&mut state.burst, true) {
+            Surplus::Burst
+        } else if state.own_session.len() > 1 || !state.client_session.is_empty() {
             Surplus::Some
         } else {
             Surplus::None
@@ -176,7 +196,15 @@ impl Pool {
 
     pub(crate) fn set_max_idle(&self, n: usize) {
         self.max_idle.store(n, Ordering::Relaxed);
-        self.trim_to(n, Instant::now().checked_sub(IDLE_FOR));
+        let mut state = self.lock();
+        let client = state.client_session.len();
+        let own = state.own_session.len().min(n);
+        let home = [
+            drop_oldest(&mut state.own_session, own),
+            drop_oldest(&mut state.client_session, client.min(n - own)),
+        ];
+        drop(state);
+        drop(home);
     }
 
     pub(crate) fn idle(&self) -> usize {
@@ -187,28 +215,14 @@ impl Pool {
     /// Sends home what has been idle for too long, all but one, which keeps the next command quick.
     /// Returns when the next is due.
     pub(crate) fn trim(&self, now: Instant) -> Option<Instant> {
-        self.trim_to(usize::MAX, now.checked_sub(IDLE_FOR))
-    }
-
-    fn trim_to(&self, most: usize, used_since: Option<Instant>) -> Option<Instant> {
         let mut state = self.lock();
-        let mut home = Vec::new();
-        // The least recently used come first.
-        for idle in [Session::Client, Session::Own] {
-            let keep = usize::from(idle == Session::Own).min(most);
-            let idle = state.idle(idle);
-            let late = idle.iter().take_while(|idle| used_since.is_some_and(|at| idle.since <= at));
-            let late = late.count().min(idle.len().saturating_sub(keep));
-            home.extend(idle.drain(..late));
-        }
-        let over = state.own_session.len().saturating_sub(most);
-        home.extend(state.own_session.drain(..over));
-        let own = state.own_session.first().filter(|_| state.own_session.len() > 1);
-        let next = own.into_iter().chain(state.client_session.first());
-        let next = next.map(|idle| idle.since + IDLE_FOR).min();
+        let (own, next_own) = late(&mut state.own_session, 1, now);
+        let (client, next_client) = late(&mut state.client_session, 0, now);
+        state.burst = state.is_burst();
         drop(state);
-        drop(home);
-        next
+        drop((own, client));
+        let next = next_own.into_iter().chain(next_client).min();
+        next.map(|next| next.max(now + TRIM_PAUSE))
     }
 
     /// In a forked copy of the client: closes what the copy holds of the lanes, as far as that can
@@ -226,4 +240,66 @@ fn let_go((guardian, idle): (Option<Arc<Guardian>>, [Vec<Idle>; 2])) {
         guardian.let_go();
     }
     drop(idle);
+}
+
+/// Takes out the least recently used, until `most` are left.
+fn drop_oldest<T>(idle: &mut Vec<Idle<T>>, most: usize) -> Vec<Idle<T>> {
+    let over = idle.len().saturating_sub(most);
+    idle.drain(..over).collect()
+}
+
+/// Takes out what has been idle for too long, all but `keep`; and says when the next will be.
+fn late<T>(idle: &mut Vec<Idle<T>>, keep: usize, now: Instant) -> (Vec<Idle<T>>, Option<Instant>) {
+    // The least recently used come first.
+    let count = idle.len();
+    let due = |at: usize, idle: &Idle<T>| match count - at {
+        left if left > STEADY => Some(idle.since + BURST_FOR),
+        left if left > keep => Some(idle.since + IDLE_FOR),
+        _ => None,
+    };
+    let is_late = |(at, idle): &(usize, &Idle<T>)| due(*at, idle).is_some_and(|due| due <= now);
+    let late = idle.iter().enumerate().take_while(is_late).count();
+    let next = idle.get(late).and_then(|idle| due(late, idle));
+    (idle.drain(..late).collect(), next)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// One that became idle at each of these seconds.
+    fn idle(start: Instant, since: impl IntoIterator<Item = u64>) -> Vec<Idle<u64>> {
+        let at = |at| Idle { shepherd: at, since: start + Duration::from_secs(at) };
+        since.into_iter().map(at).collect()
+    }
+
+    fn names(idle: &[Idle<u64>]) -> Vec<u64> {
+        idle.iter().map(|idle| idle.shepherd).collect()
+    }
+
+    #[test]
+    fn what_a_burst_has_brought_goes_first_then_all_but_the_last() {
+        let start = Instant::now();
+        let second = |at| start + Duration::from_secs(at);
+        let mut all = idle(start, std::iter::repeat_n(0, 40).chain([1, 5]));
+        let (gone, next) = late(&mut all, 1, second(1));
+        assert_eq!((gone.len(), next), (0, Some(second(2))));
+        let (gone, next) = late(&mut all, 1, second(2));
+        assert_eq!((gone.len(), all.len(), next), (10, STEADY, Some(second(10))));
+        let (gone, next) = late(&mut all, 1, second(10));
+        assert_eq!((gone.len(), names(&all), next), (30, vec![1, 5], Some(second(11))));
+        let (gone, next) = late(&mut all, 1, second(60));
+        assert_eq!((names(&gone), names(&all), next), (vec![1], vec![5], None));
+        let (gone, next) = late(&mut all, 0, second(60));
+        assert_eq!((names(&gone), all.len(), next), (vec![5], 0, None));
+    }
+
+    #[test]
+    fn the_least_recently_used_are_one_too_many() {
+        let mut all = idle(Instant::now(), [1, 2, 3]);
+        assert_eq!(names(&drop_oldest(&mut all, 2)), [1]);
+        assert_eq!(names(&all), [2, 3]);
+        assert!(drop_oldest(&mut all, 5).is_empty());
+        assert_eq!(drop_oldest(&mut all, 0).len(), 2);
+    }
 }

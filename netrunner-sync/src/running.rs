@@ -426,8 +426,12 @@ impl Running {
         drop(state);
         if let Some(shepherd) = shepherd.filter(|_| first) {
             shepherd.serve(Weak::new());
-            if after == After::Idle && self.runtime.pool().put(&shepherd) == Surplus::Some {
-                self.runtime.expect_trimming();
+            if after == After::Idle {
+                match self.runtime.pool().put(&shepherd) {
+                    Surplus::None => {}
+                    Surplus::Some => self.runtime.expect_trimming(),
+                    Surplus::Burst => self.runtime.tell(Word::Idle),
+                }
             }
         }
     }

@@ -12,6 +12,24 @@ use crate::runtime::Runtime;
 /// for the next command, and that they are to start over with the limits and the sandbox that the
 /// process has now.
 ///
+/// # Which are kept
+///
+/// A shepherd whose command has left nothing behind waits for the next one, which then starts without
+/// the price of a new process. The one that was used last is taken first. How long the others wait
+/// depends on how many they are:
+///
+/// | idle shepherds | wait for |
+/// |---|---|
+/// | the last one | as long as the process lives |
+/// | up to 32 | 10 seconds |
+/// | up to 1024, or [`max_idle`](Shepherds::max_idle) | 2 seconds: a burst is often followed by another |
+/// | more | not at all |
+///
+/// So a program that runs one command an hour keeps one process of some 100 KiB, a build tool finds
+/// as many as it has jobs, and what a burst has brought is gone soon after it. A command that inherits
+/// a terminal needs a shepherd of another kind, in the session of this process; of these the last one
+/// goes too.
+///
 /// ```
 /// use netrunner_sync::{Command, Shepherds};
 ///
@@ -52,8 +70,9 @@ impl Shepherds {
         Runtime::current().pool().refresh(None);
     }
 
-    /// Keeps at most `n` idle shepherds for the next commands; by default 32. One that has been idle
-    /// for 10 seconds ends, but for the last. 0 means that each command starts one.
+    /// Keeps at most `n` idle shepherds for the next commands at any time; by default 1024, most of
+    /// which go after 2 seconds (see [above](Shepherds#which-are-kept)). 0 means that each command
+    /// starts one.
     pub fn max_idle(n: usize) {
         Runtime::current().pool().set_max_idle(n);
     }
