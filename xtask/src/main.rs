@@ -7,6 +7,7 @@ mod program;
 mod step;
 mod suite;
 mod tidy;
+mod vm;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -26,6 +27,7 @@ usage: cargo xtask TASK [ARG…]
   doctor [--json]         what this system offers, by the `netrunner` command
   ci [--full]             what CI does: test, then check; `--full` tests without each of them alone
   bench [OPTION…] [NAME…] measure NetRunner beside its peers: `--quick`, `--full`, `--list`, see `--help`
+  vm [OPTION…] [FILTER…]  the promises' tests on other kernels, under QEMU: `--kernel current|old|all`
   dist                    release binaries under target/dist
   tidy                    the project's own rules about its files (part of check)";
 
@@ -44,6 +46,7 @@ fn main() -> ExitCode {
             suite::run_in_full(&root()).and_then(|()| check(&[]))
         }
         ("bench", _) => bench(&rest),
+        ("vm", _) => target_dir().and_then(|target| vm::run(&root(), &target, &rest)),
         ("dist", true) => dist(),
         ("tidy", true) => check(&["tidy".to_owned()]),
         ("help" | "--help" | "-h", true) => {

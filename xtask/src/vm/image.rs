@@ -1,0 +1,140 @@
+//! What the machine is made of: one archive with busybox, the static test programs under the very
+//! paths where the tests look for them, and an `/init` that runs them and tells of it.
+
+use std::fs;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+use super::{MARK, SLOWNESS};
+use crate::step::{self, Command, Result, cargo};
+
+const TARGET: &str = "x86_64-unknown-linux-gnu";
+
+/// The packages whose tests ask something of the kernel.
+pub(super) const PACKAGES: &[&str] = &["netrunner-tests", "netrunner-cgroup", "netrunner-pty"];
+
+/// Builds the tests and packs them; returns the archive.
+pub(crate) fn build(
+    root: &Path,
+    dir: &Path,
+    packages: &[&str],
+    filters: &[String],
+) -> Result<PathBuf> {
+    let mut build = cargo(root);
+    build.args(["test", "--no-run", "--all-features", "--message-format=json", "--target", TARGET]);
+    build.args(["--lib", "--bins", "--tests"]);
+    for package in packages {
+        build.args(["--package", package]);
+    }
+    // Static, as there is no loader in the machine; without debug information, as all of it is
+    // unpacked into the machine's memory.
+    build.env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=debuginfo");
+    // The flags are others than those of all other builds, so the folder is one of its own as well.
+    build.arg("--target-dir").arg(dir.join("target"));
+    let messages = step::capture(&mut build)?;
+    let programs: Vec<Program> = messages.lines().filter_map(Program::of).collect();
+
+    let tree = dir.join("tree");
+    if tree.exists() {
+        fs::remove_dir_all(&tree)?;
+    }
+    for folder in ["bin", "dev", "etc", "proc", "root", "run", "sys", "tmp", "var"] {
+        fs::create_dir_all(tree.join(folder))?;
+    }
+    for program in &programs {
+        let to = tree.join(program.path.strip_prefix("/")?);
+        fs::create_dir_all(to.parent().ok_or("a program without a folder")?)?;
+        fs::copy(&program.path, to)?;
+    }
+    let busybox = step::capture(Command::new("sh").args(["-c", "command -v busybox"]))?;
+    fs::copy(busybox.trim(), tree.join("bin/busybox"))?;
+    symlink("busybox", tree.join("bin/sh"))?;
+    symlink("bin", tree.join("sbin"))?;
+    fs::create_dir_all(tree.join("usr"))?;
+    symlink("../bin", tree.join("usr/bin"))?;
+    symlink("../bin", tree.join("usr/sbin"))?;
+    fs::write(
+        tree.join("etc/passwd"),
+        "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
+    )?;
+    fs::write(tree.join("etc/group"), "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n")?;
+    let tests: Vec<&Path> = programs.iter().filter(|p| p.is_test).map(|p| &*p.path).collect();
+    let init = tree.join("init");
+    fs::write(&init, script(&tests, filters))?;
+    fs::set_permissions(&init, PermissionsExt::from_mode(0o755))?;
+
+    let image = dir.join("initramfs.gz");
+    let pack = "find . | cpio --quiet -o -H newc -R 0:0 | gzip -1 > \"$0\"";
+    step::run(Command::new("sh").args(["-ec", pack]).arg(&image).current_dir(&tree))?;
+    Ok(image)
+}
+
+/// One line of cargo's messages that tells of a program.
+struct Program {
+    path: PathBuf,
+    is_test: bool,
+}
+
+impl Program {
+    fn of(message: &str) -> Option<Program> {
+        let path = message.split("\"executable\":\"").nth(1)?.split('"').next()?;
+        Some(Program { path: path.into(), is_test: message.contains("\"test\":true},") })
+    }
+}
+
+/// The machine's first program. It reports the worst exit code of all test programs.
+fn script(tests: &[&Path], filters: &[String]) -> String {
+    let mut runs = String::new();
+    for test in tests {
+        let filters = filters.join(" ");
+        let test = test.display();
+        runs.push_str(&format!("setsid -c \"{test}\" {filters} || worst=$?\n"));
+    }
+    format!(
+        "#!/bin/sh
+/bin/busybox --install -s /bin
+export PATH=/bin HOME=/root TERM=dumb TMPDIR=/run NETRUNNER_TEST_SLOWNESS={SLOWNESS}
+mount -t proc proc /proc
+mount -t sysfs sysfs /sys
+mount -t devtmpfs devtmpfs /dev
+mkdir -p /dev/pts /dev/shm
+mount -t devpts -o ptmxmode=666 devpts /dev/pts
+mount -t tmpfs -o mode=1777 tmpfs /dev/shm
+mount -t tmpfs -o mode=1777 tmpfs /run
+chmod 1777 /tmp
+mount -t cgroup2 -o nsdelegate cgroup2 /sys/fs/cgroup
+ip link set lo up
+ulimit -n 20000
+ln -s /proc/self/fd /dev/fd
+cd /root
+echo \"netrunner-vm-kernel: $(uname -r)\"
+worst=0
+{runs}echo
+echo \"{MARK} $worst\"
+poweroff -f
+"
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn programs_and_tests_are_told_apart() {
+        let line = |test: &str| {
+            format!("{{\"profile\":{{\"test\":{test}}},\"executable\":\"/t/it-1\",\"fresh\":true}}")
+        };
+        let test = Program::of(&line("true")).expect("a program");
+        assert!(test.is_test && test.path == Path::new("/t/it-1"));
+        assert!(!Program::of(&line("false")).expect("a program").is_test);
+        assert!(Program::of("{\"executable\":null}").is_none());
+    }
+
+    #[test]
+    fn one_failed_program_is_enough() {
+        let script = script(&[Path::new("/a"), Path::new("/b")], &["p1_".to_owned()]);
+        assert!(script.contains("setsid -c \"/a\" p1_ || worst=$?\n"));
+        assert!(script.contains("setsid -c \"/b\" p1_ || worst=$?\n"));
+    }
+}

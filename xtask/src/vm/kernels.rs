@@ -1,0 +1,100 @@
+//! Debian's kernels, by the machine's own apt with lists and sources of their own, so that the
+//! machine's stay as they are. A kernel that was once had is kept.
+
+use std::fmt;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::step::{self, Command, Result};
+
+const MIRROR: &str = "http://deb.debian.org/debian";
+const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
+
+/// The package that depends on the newest kernel of its release.
+const META: &str = "linux-image-cloud-amd64";
+
+/// A release of Debian, as the name of its kernel.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(crate) struct Kernel(&'static str);
+
+/// Linux 5.10, 6.1 and 6.12. Versions drift; releases keep theirs.
+const ALL: &[Kernel] = &[Kernel("bullseye"), Kernel("bookworm"), Kernel("trixie")];
+
+impl fmt::Display for Kernel {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+/// The kernels of this name.
+pub(crate) fn named(name: &str) -> Result<Vec<Kernel>> {
+    match name {
+        "all" => Ok(ALL.to_vec()),
+        "old" => Ok(vec![Kernel("bullseye")]),
+        "current" => Ok(vec![Kernel("trixie")]),
+        _ => match ALL.iter().find(|kernel| kernel.0 == name) {
+            Some(kernel) => Ok(vec![*kernel]),
+            None => Err(format!("no kernel is called `{name}`").into()),
+        },
+    }
+}
+
+/// The kernel's file, downloaded if it is not there yet.
+pub(crate) fn get(kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
+    let dir = dir.join(kernel.0);
+    let file = dir.join("vmlinuz");
+    if file.exists() {
+        return Ok(file);
+    }
+    fs::create_dir_all(dir.join("lists/partial"))?;
+    fs::create_dir_all(dir.join("cache/archives/partial"))?;
+    fs::write(
+        dir.join("sources.list"),
+        format!("deb [signed-by={KEYS}] {MIRROR} {kernel} main\n"),
+    )?;
+    step::run(apt("apt-get", &dir).args(["-q", "update"]))?;
+    let depends = step::capture(apt("apt-cache", &dir).args(["depends", META]))?;
+    let package = depends
+        .lines()
+        .find_map(|line| line.trim().strip_prefix("Depends: "))
+        .ok_or_else(|| format!("`{META}` depends on no kernel"))?;
+    step::run(apt("apt-get", &dir).args(["-q", "download", package]))?;
+    let deb = find(&dir, |name| name.starts_with(package) && name.ends_with(".deb"))?;
+    let unpacked = dir.join("unpacked");
+    step::run(Command::new("dpkg-deb").arg("-x").arg(deb).arg(&unpacked))?;
+    let found = find(&unpacked.join("boot"), |name| name.starts_with("vmlinuz-"))?;
+    fs::rename(found, &file)?;
+    // Modules and lists are many megabytes; nothing of them is needed again.
+    for rest in ["unpacked", "lists", "cache"] {
+        fs::remove_dir_all(dir.join(rest))?;
+    }
+    Ok(file)
+}
+
+/// An apt that knows only what is in this folder.
+fn apt(program: &str, dir: &Path) -> Command {
+    let mut apt = Command::new(program);
+    apt.current_dir(dir);
+    let places = [
+        ("Dir::Etc::sourcelist", dir.join("sources.list")),
+        ("Dir::Etc::sourceparts", PathBuf::from("-")),
+        ("Dir::State::lists", dir.join("lists")),
+        ("Dir::Cache", dir.join("cache")),
+    ];
+    for (option, place) in places {
+        apt.arg("-o").arg(format!("{option}={}", place.display()));
+    }
+    // The folder may be one that apt's own user cannot enter.
+    apt.args(["-o", "APT::Sandbox::User=root"]);
+    apt
+}
+
+fn find(dir: &Path, fits: impl Fn(&str) -> bool) -> Result<PathBuf> {
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        if entry.file_name().to_str().is_some_and(&fits) {
+            return Ok(entry.path());
+        }
+    }
+    Err(format!("not what was looked for in `{}`", dir.display()).into())
+}
