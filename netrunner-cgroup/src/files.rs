@@ -3,7 +3,7 @@
 
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{AtFlags, Mode, OFlags};
 use rustix::io::Errno;
@@ -34,7 +34,13 @@ pub(crate) fn write(dir: impl AsFd, file: impl Arg, value: &str) -> Result<(), E
 /// Opens a group below another.
 pub(crate) fn open_dir(dir: BorrowedFd<'_>, name: impl Arg) -> Result<OwnedFd, Errno> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    rustix::fs::openat(dir, name, flags, Mode::empty())
+    above_stdio(rustix::fs::openat(dir, name, flags, Mode::empty())?)
+}
+
+/// Moves a descriptor away from the numbers of the standard streams, where it stands in a process that has
+/// closed one: it would be taken for that stream.
+pub(crate) fn above_stdio(fd: OwnedFd) -> Result<OwnedFd, Errno> {
+    if fd.as_raw_fd() > 2 { Ok(fd) } else { rustix::io::fcntl_dupfd_cloexec(fd, 3) }
 }
 
 /// Whether the directory that was opened is still the one that the name leads to.

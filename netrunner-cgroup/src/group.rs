@@ -1,10 +1,11 @@
 //! A group that was made: who may come in, what it says of itself, and its end. It is removed when the
 //! value is dropped, and swept by the next NetRunner if its owner is killed.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
@@ -31,12 +32,15 @@ pub struct Group {
     way: Vec<Step>,
     leaf: Step,
     dir: OwnedFd,
-    removed: bool,
+    /// Nothing is left to do for us.
+    done: AtomicBool,
+    /// A forked copy of the process must not end what is not its own.
+    owner: u32,
 }
 
 impl Group {
     pub(crate) fn new(path: PathBuf, way: Vec<Step>, leaf: Step, dir: OwnedFd) -> Self {
-        Self { path, way, leaf, dir, removed: false }
+        Self { path, way, leaf, dir, done: AtomicBool::new(false), owner: std::process::id() }
     }
 
     /// Where it is, from the root of the file system.
@@ -162,12 +166,9 @@ impl Group {
     /// # Errors
     ///
     /// [`Error::Alive`] if somebody could not be ended in time; the group then stays for the sweep.
-    pub fn end(mut self, timeout: Duration) -> Result<CgroupStats> {
-        self.end_deadline(Instant::now() + timeout)
-    }
-
-    fn end_deadline(&mut self, deadline: Instant) -> Result<CgroupStats> {
-        self.removed = true;
+    pub fn end(&self, timeout: Duration) -> Result<CgroupStats> {
+        let deadline = Instant::now() + timeout;
+        self.release();
         while self.is_populated()? {
             self.kill()?;
             // A fork storm that is killed one by one may need another round.
@@ -181,6 +182,18 @@ impl Group {
             .map_err(|errno| self.failed("remove", errno))?;
         make::undo(&self.way);
         Ok(stats)
+    }
+
+    /// Leaves the group to whoever else holds its directory, or to the sweep: it is not removed when this
+    /// is dropped.
+    pub fn release(&self) {
+        self.done.store(true, Ordering::Relaxed);
+    }
+
+    /// The directory above, and the name that the group has there: what is needed to remove it.
+    #[must_use]
+    pub fn place(&self) -> (BorrowedFd<'_>, &CStr) {
+        (self.leaf.above.as_fd(), &self.leaf.name)
     }
 
     fn failed(&self, step: &'static str, errno: Errno) -> Error {
@@ -198,9 +211,9 @@ impl AsFd for Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        if !self.removed {
+        if !self.done.load(Ordering::Relaxed) && std::process::id() == self.owner {
             // There is nobody to tell; what stays is nobody's from here on, and the sweep's.
-            let _ = self.end_deadline(Instant::now() + PATIENCE);
+            let _ = self.end(PATIENCE);
         }
     }
 }

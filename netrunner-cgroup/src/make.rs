@@ -108,6 +108,7 @@ fn own_name() -> PathBuf {
 pub(crate) fn open(path: &Path) -> Result<OwnedFd> {
     let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
     rustix::fs::openat(CWD, path, flags, Mode::empty())
+        .and_then(files::above_stdio)
         .map_err(|errno| Error::io("open the cgroup", path, errno))
 }
 
@@ -153,19 +154,21 @@ fn descend(
             stale::mark_way(&below);
         }
         let above = std::mem::replace(&mut above, below);
-        // Whoever goes last takes it away, and that need not be who made it.
-        if made || stale::is_way(&files::open_dir(above.as_fd(), &name)?) {
-            way.push(Step { above, name });
-        }
+        way.push(Step { above, name });
     }
     let leaf = Step { above, name: leaf };
     let dir = leaf_of(&leaf)?;
     Ok((leaf, dir))
 }
 
-/// Removes what was made on the way. Somebody else may use it by now; then it stays, and is theirs.
+/// Removes what was made on the way, by whomever: whoever goes last takes it away. Somebody else may use it
+/// still; then it stays, and is theirs. The marks are looked at now, when they have long been written.
 pub(crate) fn undo(way: &[Step]) {
     for step in way.iter().rev() {
+        let dir = files::open_dir(step.above.as_fd(), &step.name);
+        if !dir.is_ok_and(|dir| stale::is_way(&dir)) {
+            return;
+        }
         let _ = rustix::fs::unlinkat(&step.above, &step.name, AtFlags::REMOVEDIR);
     }
 }

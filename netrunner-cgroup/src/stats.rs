@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 /// What a group has used and met so far.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CgroupStats {
     /// The most memory it had at a time, in bytes (`memory.peak`, Linux 5.19).

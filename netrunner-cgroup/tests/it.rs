@@ -163,7 +163,7 @@ fn one_path_is_not_given_to_two() {
 #[test]
 fn a_group_of_a_stranger_is_refused_with_processes_and_taken_when_empty() {
     let Some(place) = place() else { return };
-    let name = unique("stranger");
+    let name = unique("stranger").replace('/', "_");
     let path = place.group.join(&name);
     std::fs::create_dir_all(path.join("inner")).expect("it may be made");
     let wanted = Cgroup::at(&name).expect("a good path");

@@ -51,10 +51,12 @@ pub enum Step {
     NoNewPrivileges,
     /// Executing the program.
     Exec,
+    /// Joining the cgroup.
+    Cgroup,
 }
 
 /// The steps, each at the place of its number on the wire.
-const STEPS: [Step; 14] = [
+const STEPS: [Step; 15] = [
     Step::Shepherd,
     Step::Request,
     Step::Clone,
@@ -69,6 +71,7 @@ const STEPS: [Step; 14] = [
     Step::Uid,
     Step::NoNewPrivileges,
     Step::Exec,
+    Step::Cgroup,
 ];
 
 /// How a command ended.

@@ -34,6 +34,8 @@ pub struct Spawn<'a> {
     pub descriptors: Placements<'a>,
     /// What the child does to itself before it executes the program, in this order.
     pub setup: Setups<'a>,
+    /// The name of the cgroup that it starts in, where one is placed.
+    pub cgroup: Option<&'a CStr>,
 }
 
 /// Which messages the client wants about a command.
@@ -89,6 +91,10 @@ pub enum Place {
     Directory,
     /// This descriptor number.
     Number(u32),
+    /// The directory of the cgroup that the child starts in; not open in the program.
+    Cgroup,
+    /// The directory above that, from which the shepherd removes it; not open in the program.
+    CgroupAbove,
 }
 
 /// Where a descriptor comes from.
@@ -229,6 +235,8 @@ impl Placement {
                 out.u8(1);
                 out.u32(number);
             }
+            Place::Cgroup => out.u8(2),
+            Place::CgroupAbove => out.u8(3),
         }
         out.u8(match self.source {
             Source::Passed => 0,
@@ -241,6 +249,8 @@ impl Placement {
         let place = match from.u8()? {
             0 => Place::Directory,
             1 => Place::Number(from.u32()?),
+            2 => Place::Cgroup,
+            3 => Place::CgroupAbove,
             _ => return Err(WireError::Malformed),
         };
         let source = match from.u8()? {
@@ -371,6 +381,27 @@ impl<'a> Spawn<'a> {
         self.environment.encode(out);
         out.block(|out| self.descriptors.iter().for_each(|placement| placement.encode(out)));
         out.block(|out| self.setup.iter().for_each(|setup| setup.encode(out)));
+        out.option(self.cgroup, |out, name| out.bytes(name.to_bytes_with_nul()));
+    }
+
+    /// A cgroup has a name, and both its directories are passed, or there is nothing of it. The name is
+    /// one that can be removed: a single one, which leads nowhere else.
+    fn is_contained(&self) -> bool {
+        let passed = |place| {
+            let here = self.descriptors.iter().filter(move |placement| placement.place == place);
+            let mut sources = here.map(|placement| placement.source);
+            (sources.next(), sources.next())
+        };
+        let (group, above) = (passed(Place::Cgroup), passed(Place::CgroupAbove));
+        match self.cgroup {
+            None => group.0.is_none() && above.0.is_none(),
+            Some(name) => {
+                let name = name.to_bytes();
+                let leads_elsewhere = matches!(name, b"" | b"." | b"..") || name.contains(&b'/');
+                let once = (Some(Source::Passed), None);
+                !leads_elsewhere && group == once && above == once
+            }
+        }
     }
 
     pub(crate) fn decode(from: &mut Reader<'a>) -> Result<Spawn<'a>, WireError> {
@@ -389,9 +420,14 @@ impl<'a> Spawn<'a> {
             environment: Strings::decode(from)?,
             descriptors: Placements::Received(Encoded::decode(from, Placement::decode)?),
             setup: Setups::Received(Encoded::decode(from, Setup::decode)?),
+            cgroup: from.option(Reader::string)?,
         };
         let too_many = spawn.descriptors.len() > MAX_PLACEMENTS;
-        if spawn.program.is_empty() || spawn.arguments.is_empty() || too_many {
+        if spawn.program.is_empty()
+            || spawn.arguments.is_empty()
+            || too_many
+            || !spawn.is_contained()
+        {
             return Err(WireError::Malformed);
         }
         Ok(spawn)

@@ -84,7 +84,10 @@ fn place(
         };
         match (placement.place, source) {
             (Place::Directory, Some(source)) => placing.origin = Some(source.number()),
-            (Place::Directory, None) => {}
+            (Place::Cgroup, Some(source)) => placing.cgroup = Some(source.number()),
+            // The shepherd's, to remove it.
+            (Place::CgroupAbove, _) => {}
+            (Place::Directory | Place::Cgroup, None) => {}
             (Place::Number(number), source) => {
                 let number = i32::try_from(number).map_err(|_| Errno(EMFILE))?;
                 match source {

@@ -23,7 +23,7 @@ use crate::sys::calls::{self, Children};
 use crate::sys::window::Launchpad;
 use crate::sys::{Errno, Fd};
 use crate::terminal::{Client, Job, Modes};
-use crate::{child, standing, sweep};
+use crate::{cgroup::Cgroup, child, standing, sweep};
 
 /// What a shepherd is born with.
 pub(crate) struct Birth {
@@ -52,6 +52,8 @@ struct Shepherd {
     live: Option<Live>,
     /// While the command of the moment has to do with the client's terminal.
     job: Option<Job>,
+    /// Of the last command, until the next: the client may end before it has removed it.
+    cgroup: Option<Cgroup>,
 }
 
 /// The command of the moment.
@@ -104,6 +106,7 @@ pub(crate) fn run(birth: Birth) -> ! {
         pad: Launchpad::new(pid, birth.ignore_child_signal),
         live: None,
         job: None,
+        cgroup: None,
     };
     loop {
         shepherd.turn();
@@ -221,6 +224,7 @@ impl Shepherd {
                 self.slot
                     .store(standing::encode(Standing::Busy(spawn.terms.grace)), Ordering::Release);
                 self.job = Job::of(&spawn, &descriptors);
+                self.cgroup = Cgroup::of(&spawn, &descriptors);
                 let terminal = self.job.as_ref().and_then(Job::at_start);
                 let started = if complete {
                     child::start(self.pad, &spawn, descriptors, &self.null, terminal)
@@ -295,6 +299,7 @@ impl Shepherd {
                 }
                 Action::SignalTree(signal) => {
                     let signal = i32::from(signal);
+                    self.cgroup.iter().for_each(Cgroup::thaw);
                     let group = self.group();
                     let asked = sweep::signal_once(group, signal, || self.signal_group(signal));
                     if let Some(live) = &mut self.live {
@@ -303,6 +308,7 @@ impl Shepherd {
                     self.ask_on();
                 }
                 Action::Sweep => {
+                    self.cgroup.iter().for_each(Cgroup::kill);
                     self.signal_group(SIGKILL);
                     if sweep::kill_all(&|_| false) == Reached::Children {
                         self.machine.handle_shallow_sweep(calls::now());
@@ -481,17 +487,10 @@ impl Shepherd {
 
     /// Ends the process, after the last event has been taken or the client has gone.
     fn quit(&mut self) -> ! {
-        while let Some(lane) = self.lane.as_mut().filter(|lane| lane.has_outgoing()) {
-            let mut fds = [
-                Pollfd { fd: lane.number(), events: POLLOUT, revents: 0 },
-                Pollfd { fd: self.client.number(), events: POLLIN, revents: 0 },
-            ];
-            let polled = calls::poll(&mut fds, None);
-            if polled.is_err() || fds[1].revents != 0 || fds[0].revents & (POLLERR | POLLHUP) != 0 {
-                break;
-            }
-            lane.flush();
+        if let Some(lane) = &mut self.lane {
+            lane.flush_until_gone(&self.client);
         }
+        self.cgroup.iter().for_each(Cgroup::remove);
         calls::exit(0)
     }
 }

@@ -6,9 +6,9 @@ use alloc::vec::Vec;
 use netrunner_core::message::Event;
 use netrunner_core::wire::{Frame, Inbox, MAX_DESCRIPTORS, MAX_REQUEST, WireError};
 
-use crate::sys::abi::{ECONNRESET, EPIPE, ETOOMANYREFS};
+use crate::sys::abi::*;
 use crate::sys::socket::{self, Received};
-use crate::sys::{Errno, Fd};
+use crate::sys::{Errno, Fd, calls};
 
 /// A socket to the client.
 pub(crate) struct Lane {
@@ -117,6 +117,21 @@ impl Lane {
     /// has three events to hear at most.
     pub(crate) fn is_backed_up(&self) -> bool {
         self.outbox.len() >= BACKED_UP
+    }
+
+    /// Sends everything, unless the client goes meanwhile.
+    pub(crate) fn flush_until_gone(&mut self, client: &Fd) {
+        while self.has_outgoing() {
+            let mut fds = [
+                Pollfd { fd: self.number(), events: POLLOUT, revents: 0 },
+                Pollfd { fd: client.number(), events: POLLIN, revents: 0 },
+            ];
+            let polled = calls::poll(&mut fds, None);
+            if polled.is_err() || fds[1].revents != 0 || fds[0].revents & (POLLERR | POLLHUP) != 0 {
+                return;
+            }
+            self.flush();
+        }
     }
 
     /// Sends what there is room for. A client that is gone needs nothing.

@@ -11,6 +11,7 @@
 
 extern crate alloc;
 
+mod cgroup;
 mod child;
 mod event_loop;
 mod guardian;

@@ -248,6 +248,23 @@ impl Child {
         self.life.0.report()
     }
 
+    /// The cgroup of the command, if it has one: its live numbers, changes of its limits, freeze and thaw.
+    ///
+    /// ```no_run
+    /// use netrunner_sync::{Cgroup, Command};
+    ///
+    /// let child = Command::new("make").cgroup(Cgroup::auto().memory_max(1 << 30)).spawn()?;
+    /// if let Some(group) = child.cgroup() {
+    ///     group.set("memory.max", "max")?;
+    ///     println!("{:?}", group.stats().memory_peak);
+    /// }
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn cgroup(&self) -> Option<&netrunner_cgroup::Group> {
+        self.life.0.group()
+    }
+
     /// Lets the command live on without the client, and returns the child's process id.
     ///
     /// Its shepherd stays beside it as its reaper. A [`timeout`](crate::Command::timeout) no longer

@@ -8,6 +8,9 @@ use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use netrunner_cgroup::Cgroup;
+
+use crate::capabilities::Containment;
 use crate::child::Child;
 use crate::environment::{CommandEnvs, Environment};
 use crate::error::Result;
@@ -50,6 +53,8 @@ pub struct Command {
     pub(crate) setup: Setup,
     pub(crate) terms: Terms,
     pub(crate) limits: Limits,
+    pub(crate) cgroup: Option<Cgroup>,
+    pub(crate) containment: Containment,
 }
 
 pub(crate) enum Stdin {
@@ -104,6 +109,8 @@ impl Command {
                 leftovers: Leftovers::default(),
             },
             limits: Limits::default(),
+            cgroup: None,
+            containment: Containment::default(),
         }
     }
 

@@ -14,6 +14,7 @@ use netrunner_core::spawn::Notify;
 use crate::capture::{Capture, Keep};
 use crate::child::{Child, Life};
 use crate::command::Command;
+use crate::contain;
 use crate::error::{Error, Result, shown};
 use crate::feed::Feed;
 use crate::guardian::Guardian;
@@ -61,9 +62,11 @@ fn prepare(command: &mut Command, streams: Streams, notify: Notify) -> Result<La
     let runtime = Runtime::current();
     let rights = Rights::now().map_err(|cause| Error::system("read the own credentials", cause))?;
     let mut prepared = Prepared::check(command, &rights)?;
+    let group = contain::make(command)?;
     let ends = wiring::connect(command, streams, &mut prepared)?;
+    prepared.place_in(group.clone());
     let lent = prepared.lend();
-    let running = Running::new(runtime, command.program.clone(), &command.terms, lent);
+    let running = Running::new(runtime, command.program.clone(), &command.terms, lent, group);
     // `output` counts what it has at the end, and `spawn` while its streams are used.
     if notify == Notify::Start || command.limits.are_set() {
         let meter =

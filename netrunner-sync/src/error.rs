@@ -300,6 +300,7 @@ impl fmt::Display for Judgement<'_> {
             Reason::Killed => return f.write_str("was killed"),
             Reason::ShepherdLost => return f.write_str("lost its shepherd"),
             Reason::Exited => {}
+            Reason::OutOfMemory => f.write_str("ran out of the memory of its cgroup and ")?,
         }
         match (status.code(), status.signal()) {
             (Some(code), _) => write!(f, "exited with code {code}"),

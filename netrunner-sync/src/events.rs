@@ -15,6 +15,7 @@ use crate::time::deadline_in;
 /// Something that a command did; an item of [`Events`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
+#[expect(clippy::large_enum_variant, reason = "one of a command; a box would be in its users' way")]
 pub enum Event {
     /// It wrote this to its standard output. Where one piece ends and the next begins says nothing.
     Stdout(Vec<u8>),

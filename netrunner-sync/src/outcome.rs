@@ -9,11 +9,13 @@ use std::time::Duration;
 
 use netrunner_core::message::{self, End, Exited, Process, SpawnFailed, Step};
 
+use crate::capabilities::Containment;
 use crate::error::{Error, Result, shown};
 use crate::meter::Meter;
 use crate::report::{IoCounters, Leftover, Output, Reason, Report, Usage};
 
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "one of a command; a box would be in its users' way")]
 pub(crate) enum Outcome {
     /// The child has ended. What is still alive, in spite of SIGKILL, survived.
     Ended { report: Report, survivors: Vec<Leftover> },
@@ -49,6 +51,8 @@ impl Outcome {
             usage: usage(exited.usage),
             io: IoCounters::default(),
             leftovers: exited.leftovers.into_iter().map(leftover).collect(),
+            cgroup: None,
+            containment: Containment::Tree,
         };
         let mut survivors: Vec<_> = exited.survivors.into_iter().map(leftover).collect();
         if exited.end == End::Unkillable && survivors.is_empty() {
@@ -111,6 +115,8 @@ impl Outcome {
                     usage: Usage::default(),
                     io: io.unwrap_or_default(),
                     leftovers: Vec::new(),
+                    cgroup: None,
+                    containment: Containment::Tree,
                 };
                 let output = Output { status, stdout, stderr, report };
                 Err(Error::shepherd_lost(program, detail.clone()).with_output(output))
@@ -169,6 +175,7 @@ pub(crate) fn spawn_error(program: &OsStr, failed: &SpawnFailed) -> Error {
         Step::Gid => format!("set the group of `{program}`"),
         Step::Uid => format!("set the user of `{program}`"),
         Step::NoNewPrivileges => format!("set `no_new_privs` for `{program}`"),
+        Step::Cgroup => format!("move `{program}` into its cgroup"),
         Step::Exec => return Error::exec(name, cause),
     };
     Error::system(step, cause)

@@ -4,6 +4,9 @@ use std::ffi::{OsStr, OsString};
 use std::process::ExitStatus;
 use std::time::Duration;
 
+use netrunner_cgroup::CgroupStats;
+
+use crate::capabilities::Containment;
 use crate::error::{Error, Result};
 
 /// Everything a command left: its status, what it wrote, and a [`Report`].
@@ -70,6 +73,10 @@ pub struct Report {
     /// The descendants that were alive after the child had ended and a settling time of 20 ms.
     /// They were stopped, or waited for, or kept, as [`Leftovers`] says.
     pub leftovers: Vec<Leftover>,
+    /// What its cgroup has used and met, where it had one.
+    pub cgroup: Option<CgroupStats>,
+    /// How it was held together.
+    pub containment: Containment,
 }
 
 /// Time and memory that a command used.
@@ -143,6 +150,9 @@ pub enum Reason {
     Stopped,
     /// It was killed by `kill`.
     Killed,
+    /// It failed by itself, and the kernel had killed a process of its [cgroup](crate::Command::cgroup)
+    /// for want of memory (`oom_kill`; running out alone is no reason).
+    OutOfMemory,
     /// Nobody knows: its shepherd was lost. Met only inside an error that says
     /// [`is_shepherd_lost`](crate::Error::is_shepherd_lost).
     ShepherdLost,

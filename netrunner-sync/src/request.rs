@@ -7,6 +7,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd, RawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::sync::Arc;
 
+use netrunner_cgroup::Group;
 use netrunner_core::message::{CommandId, Request, Session};
 use netrunner_core::spawn::{
     Groups, Leftovers, Notify, Place, Placement, Placements, Setup, Setups, Source, Spawn,
@@ -43,6 +44,7 @@ pub(crate) struct Prepared {
     terms: Terms,
     session: Session,
     streams: Streams,
+    group: Option<Arc<Group>>,
 }
 
 /// A descriptor that goes to the command.
@@ -100,6 +102,7 @@ impl Prepared {
             terms: terms(&command.terms)?,
             session: Session::Own,
             streams: Streams::default(),
+            group: None,
         })
     }
 
@@ -176,6 +179,11 @@ impl Prepared {
         self.place(other, again)
     }
 
+    /// It starts in this cgroup.
+    pub(crate) fn place_in(&mut self, group: Option<Arc<Group>>) {
+        self.group = group;
+    }
+
     /// All streams are placed: returns the terminal, if the command may have it.
     pub(crate) fn lend(&mut self) -> Option<Lent> {
         if self.setup.foreground == Some(true) && self.streams.find_terminal() {
@@ -212,6 +220,13 @@ impl Prepared {
             placements.push(Placement { place: Place::Directory, source: Source::Passed });
             descriptors.push(directory.as_fd());
         }
+        let above = self.group.as_ref().map(|group| group.place());
+        if let (Some(group), Some((above, _))) = (&self.group, above) {
+            let source = Source::Passed;
+            placements.push(Placement { place: Place::Cgroup, source });
+            placements.push(Placement { place: Place::CgroupAbove, source });
+            descriptors.extend([group.as_fd(), above]);
+        }
         placements.extend_from_slice(&self.placements);
         descriptors.extend(self.passed.iter().map(Passed::as_fd));
         if descriptors.len() > MAX_DESCRIPTORS {
@@ -231,6 +246,7 @@ impl Prepared {
             environment: self.environment.as_strings(),
             descriptors: Placements::Listed(&placements),
             setup: Setups::Listed(&setup),
+            cgroup: above.map(|(_, name)| name),
         };
         Request::Spawn(spawn).encode(out);
         if out.len() > HEADER + MAX_REQUEST {

@@ -13,6 +13,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
+use netrunner_cgroup::Group;
 use netrunner_core::client::ALLOWANCE;
 use netrunner_core::message::{CommandId, Reason, Request};
 use netrunner_core::supervise::SWEEPING;
@@ -33,6 +34,7 @@ use crate::terminal::Lent;
 use crate::time::deadline_in;
 use crate::watcher::Word;
 
+mod group;
 mod role;
 mod silence;
 mod stops;
@@ -54,6 +56,7 @@ pub(crate) struct Running {
     meter: OnceLock<Meter>,
     /// The terminal that the command may have.
     lent: Option<Lent>,
+    group: Option<Arc<Group>>,
 }
 
 #[derive(Default)]
@@ -103,6 +106,7 @@ impl Running {
         program: OsString,
         terms: &Terms,
         lent: Option<Lent>,
+        group: Option<Arc<Group>>,
     ) -> Arc<Running> {
         Arc::new(Running {
             id: runtime.next_command(),
@@ -116,6 +120,7 @@ impl Running {
             outcome: OnceLock::new(),
             meter: OnceLock::new(),
             lent,
+            group,
         })
     }
 
@@ -418,6 +423,7 @@ impl Running {
             // The shepherd would have brought it back.
             self.lent.iter().for_each(|lent| lent.take_back(self.pid()));
         }
+        self.end_group(&mut outcome);
         let first = self.outcome.set(outcome).is_ok();
         let mut state = self.lock();
         state.child = None;

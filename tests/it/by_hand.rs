@@ -171,6 +171,7 @@ impl Asked {
             environment,
             descriptors: Placements::Listed(&self.placements),
             setup: Setups::Listed(&[]),
+            cgroup: None,
         };
         let mut bytes = Vec::new();
         Request::Spawn(spawn).encode(&mut bytes);

@@ -7,6 +7,7 @@
 mod api_parity;
 mod bad_input;
 mod by_hand;
+mod cgroups;
 mod command_ext;
 mod credentials;
 mod error_cases;

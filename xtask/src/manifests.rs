@@ -13,6 +13,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     (
         "netrunner-sync",
         &[
+            "netrunner-cgroup",
             "netrunner-core",
             "netrunner-shepherd",
             "rustix",

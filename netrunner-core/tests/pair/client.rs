@@ -80,6 +80,7 @@ impl Client {
                 environment: Strings::EMPTY,
                 descriptors: Placements::Listed(&[]),
                 setup: Setups::Listed(&[]),
+                cgroup: None,
             }));
         } else {
             assert!(self.conversation.begin(id, notify).is_err(), "two commands on one lane");

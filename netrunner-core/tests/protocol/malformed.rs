@@ -289,6 +289,39 @@ fn more_placements_than_anybody_needs_are_refused() {
     assert_eq!(heard(MAX_PLACEMENTS + 1), Err(WireError::Malformed));
 }
 
+#[test]
+fn a_cgroup_without_both_its_directories_or_a_name_that_leads_elsewhere_is_refused() {
+    let mut arguments = netrunner_core::spawn::StringsBuf::new();
+    arguments.push(&[b"true"]);
+    let heard = |cgroup, places: &[(Place, Source)]| {
+        let placements: Vec<Placement> =
+            places.iter().map(|&(place, source)| Placement { place, source }).collect();
+        let spawn = netrunner_core::spawn::Spawn {
+            descriptors: Placements::Listed(&placements),
+            cgroup,
+            ..samples::smallest(arguments.as_strings(), c"true")
+        };
+        let bytes = Message::Request(Request::Spawn(spawn)).bytes();
+        Request::decode(samples::frame(&bytes)).map(|_| ())
+    };
+    let (group, above) = ((Place::Cgroup, Source::Passed), (Place::CgroupAbove, Source::Passed));
+    assert_eq!(heard(Some(c"a"), &[group, above]), Ok(()));
+    for name in [c"", c".", c"..", c"a/b", c"/"] {
+        assert_eq!(heard(Some(name), &[group, above]), Err(WireError::Malformed), "{name:?}");
+    }
+    for places in [
+        &[][..],
+        &[group],
+        &[above],
+        &[group, group, above],
+        &[(Place::Cgroup, Source::Null), above],
+        &[group, (Place::CgroupAbove, Source::Closed)],
+    ] {
+        assert_eq!(heard(Some(c"a"), places), Err(WireError::Malformed), "{places:?}");
+    }
+    assert_eq!(heard(None, &[group, above]), Err(WireError::Malformed));
+}
+
 fn nameless(pid: u32) -> Process {
     Process { pid: Pid(pid), name: Vec::new() }
 }

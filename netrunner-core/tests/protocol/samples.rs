@@ -63,7 +63,7 @@ impl<'a> Message<'a> {
     /// values, so they compare only when they are laid open.
     pub(crate) fn laid_open(&self) -> String {
         let Message::Request(Request::Spawn(spawn)) = self else { return format!("{self:?}") };
-        let Spawn { id, notify, terms, terminal, program, directory, .. } = spawn;
+        let Spawn { id, notify, terms, terminal, program, directory, cgroup, .. } = spawn;
         // The shepherd sizes argv and envp by the count and fills them by iterating.
         for strings in [&spawn.arguments, &spawn.environment] {
             assert_eq!(strings.len(), strings.iter().count());
@@ -83,7 +83,7 @@ impl<'a> Message<'a> {
             })
             .collect();
         format!(
-            "{id:?} {notify:?} {terms:?} {terminal:?} {program:?} {directory:?} {:?} {:?} {:?} {setup:?}",
+            "{id:?} {notify:?} {terms:?} {terminal:?} {program:?} {directory:?} {:?} {:?} {:?} {setup:?} {cgroup:?}",
             spawn.arguments.iter().collect::<Vec<_>>(),
             spawn.environment.iter().collect::<Vec<_>>(),
             spawn.descriptors.iter().collect::<Vec<_>>(),
@@ -160,6 +160,8 @@ fn for_each_spawn(mut with: impl FnMut(Spawn<'_>)) {
             Placement { place: Place::Number(1), source: Source::Passed },
             Placement { place: Place::Number(2), source: Source::Closed },
             Placement { place: Place::Number(1_000_000), source: Source::Passed },
+            Placement { place: Place::CgroupAbove, source: Source::Passed },
+            Placement { place: Place::Cgroup, source: Source::Passed },
         ]),
         setup: Setups::Listed(&[
             Setup::Umask(0o027),
@@ -171,6 +173,7 @@ fn for_each_spawn(mut with: impl FnMut(Spawn<'_>)) {
             Setup::Uid(u32::MAX),
             Setup::NoNewPrivileges,
         ]),
+        cgroup: Some(c"netrunner-1-0"),
     };
     with(full);
     for handover in [Handover::OnDemand, Handover::Never] {
@@ -198,6 +201,7 @@ pub(crate) fn smallest<'a>(arguments: Strings<'a>, program: &'a CStr) -> Spawn<'
         environment: Strings::EMPTY,
         descriptors: Placements::Listed(&[]),
         setup: Setups::Listed(&[]),
+        cgroup: None,
     }
 }
 
@@ -210,7 +214,7 @@ pub(crate) const REASONS: [Reason; 6] = [
     Reason::Killed,
 ];
 
-pub(crate) const STEPS: [Step; 14] = [
+pub(crate) const STEPS: [Step; 15] = [
     Step::Shepherd,
     Step::Request,
     Step::Clone,
@@ -225,6 +229,7 @@ pub(crate) const STEPS: [Step; 14] = [
     Step::Uid,
     Step::NoNewPrivileges,
     Step::Exec,
+    Step::Cgroup,
 ];
 
 fn events() -> Vec<Event> {

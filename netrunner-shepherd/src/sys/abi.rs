@@ -12,6 +12,7 @@ macro_rules! calls {
 
 calls! {
     NR_READ = 0, SYS_read;
+    NR_WRITE = 1, SYS_write;
     NR_CLOSE = 3, SYS_close;
     NR_MMAP = 9, SYS_mmap;
     NR_MUNMAP = 11, SYS_munmap;
@@ -45,6 +46,7 @@ calls! {
     NR_EXIT_GROUP = 231, SYS_exit_group;
     NR_WAITID = 247, SYS_waitid;
     NR_OPENAT = 257, SYS_openat;
+    NR_UNLINKAT = 263, SYS_unlinkat;
     NR_PPOLL = 271, SYS_ppoll;
     NR_SIGNALFD4 = 289, SYS_signalfd4;
     NR_DUP3 = 292, SYS_dup3;
@@ -86,6 +88,8 @@ constants! {
     ESTALE: u16 = 116;
     AT_FDCWD: i32 = -100;
     O_RDONLY: i32 = 0;
+    O_WRONLY: i32 = 1;
+    AT_REMOVEDIR: i32 = 0x200;
     O_RDWR: i32 = 2;
     O_DIRECTORY: i32 = 0o200_000;
     O_NOFOLLOW: i32 = 0o400_000;

@@ -11,6 +11,7 @@
 //! | `abi` | the kernel's structures and constants |
 //! | `memory` | the allocator, and the copying functions that the compiler calls |
 //! | `calls` | descriptors, processes, signals, time: one thin function per call |
+//! | `files` | what lies below an open directory |
 //! | `socket` | `sendmsg` and `recvmsg` with descriptors |
 //! | `tty` | terminals and job control |
 //! | `window` | the clone-to-exec window, and the ways to make the child's process |
@@ -20,6 +21,7 @@ compile_error!("the shepherd knows the system calls of Linux on x86-64 only");
 
 pub(crate) mod abi;
 pub(crate) mod calls;
+pub(crate) mod files;
 pub(crate) mod memory;
 pub(crate) mod socket;
 pub(crate) mod tty;

@@ -52,6 +52,8 @@ pub(crate) struct Launchpad {
     closed: Vec<i32>,
     /// The terminal to take for the child's group, if this other group has it.
     terminal: Option<(i32, Pid)>,
+    /// The directory of the cgroup to join.
+    cgroup: Option<i32>,
     /// In this order.
     setup: Vec<Ready>,
     /// The group lists that `setup` refers to.
@@ -86,6 +88,8 @@ pub(crate) struct Placing {
     pub(crate) closed: Vec<i32>,
     /// The terminal to take for the child's group, if this other group has it.
     pub(crate) terminal: Option<(i32, Pid)>,
+    /// The directory of the cgroup to join.
+    pub(crate) cgroup: Option<i32>,
 }
 
 /// Where the child leaves word of a failed step: the candidate in the upper half, then step + 1 and
@@ -143,6 +147,7 @@ impl Launchpad {
             moves: Vec::new(),
             closed: Vec::new(),
             terminal: None,
+            cgroup: None,
             setup: Vec::new(),
             groups: Vec::new(),
             failure: Failure(start::own_word()),
@@ -184,7 +189,8 @@ impl Launchpad {
             | Step::Groups
             | Step::Gid
             | Step::Uid
-            | Step::NoNewPrivileges => null(),
+            | Step::NoNewPrivileges
+            | Step::Cgroup => null(),
         };
         if object.is_null() {
             return Some((step, errno, &[]));
@@ -224,6 +230,7 @@ impl Launchpad {
         self.moves = placing.moves;
         self.closed = placing.closed;
         self.terminal = placing.terminal;
+        self.cgroup = placing.cgroup;
         self.groups.clear();
         self.setup.clear();
         for setup in spawn.setup.iter() {
@@ -286,6 +293,7 @@ impl Launchpad {
         self.arm_parent_death().map_err(at(Step::ParentDeath))?;
         // SAFETY: numbers only, here and wherever no pointer is passed below.
         unsafe { call(NR_SETPGID, [0; 4]) }.map_err(at(Step::ProcessGroup))?;
+        self.join_cgroup().map_err(at(Step::Cgroup))?;
         self.take_terminal();
         if let Some(origin) = self.origin {
             // SAFETY: numbers only.
@@ -318,6 +326,26 @@ impl Launchpad {
         // SAFETY: numbers only.
         let parent = unsafe { call(NR_GETPPID, [0; 4]) }?;
         if parent == self.shepherd.0 as usize { Ok(()) } else { Err(Errno(ESRCH)) }
+    }
+
+    /// Moves into the cgroup: before any change of credentials, and long before the program. 0 is
+    /// whoever writes it. The number of the open file may be one that the program is to get, so it is
+    /// closed before descriptors are placed.
+    ///
+    /// Not by `CLONE_INTO_CGROUP`: on the kernels of today a group that `cgroup.kill` was once written
+    /// to gives birth to killed children, and so does every group to a shepherd in such a one.
+    fn join_cgroup(&self) -> Result<(), Errno> {
+        let Some(group) = self.cgroup else { return Ok(()) };
+        let path = c"cgroup.procs".as_ptr();
+        let open = [group as usize, path as usize, (O_WRONLY | O_CLOEXEC) as usize, 0];
+        // SAFETY: the path ends with a NUL.
+        let file = unsafe { call(NR_OPENAT, open) }?;
+        let zero = b"0";
+        // SAFETY: one byte is readable there.
+        let joined = unsafe { call(NR_WRITE, [file, zero.as_ptr() as usize, 1, 0]) };
+        // SAFETY: numbers only; the child has a descriptor table of its own.
+        let _ = unsafe { call(NR_CLOSE, [file, 0, 0, 0]) };
+        joined.map(drop)
     }
 
     /// Takes the terminal for the child's group: here and not in the shepherd, so that the program

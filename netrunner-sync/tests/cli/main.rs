@@ -2,6 +2,7 @@
 //! messages and reports. What the library promises is tested beside it, with the whole workspace;
 //! these tests hold the command line to what it says about itself.
 
+mod cgroup;
 mod descriptors;
 mod doctor;
 mod harness;

@@ -24,6 +24,7 @@
 //! | `become ID` `no-new-privs` `refresh` | change what it may do; let go of the old guardian |
 //! | the words of `scarce` | about descriptors and processes |
 //! | `shoot-guardian` | SIGKILL to the guardian of the living last child |
+//! | `cgroup PATH` | the next commands run in a group of this path |
 //! | `check-zombies` | this process may have no zombie |
 //! | `take-pid SECONDS` | starts a process that gets the number of the last child (own pid namespace) |
 //! | `touch FILE` `await FILE` `print T` `sleep S` `exit N` `abort` `panic` | |
@@ -39,7 +40,9 @@ use std::os::unix::process::{CommandExt as _, ExitStatusExt as _};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use netrunner_sync::{Child, Command, CommandExt as _, ExitStatus, Leftovers, Shepherds, Stdio};
+use netrunner_sync::{
+    Cgroup, Child, Command, CommandExt as _, ExitStatus, Leftovers, Shepherds, Stdio,
+};
 use netrunner_tests::failed::{fail, must};
 use netrunner_tests::script::Words;
 use netrunner_tests::sys::{self, Forked, OnSignal, Waited};
@@ -68,6 +71,7 @@ struct Settings {
     program: Option<PathBuf>,
     foreground: Option<bool>,
     identity: Option<Identity>,
+    cgroup: Option<String>,
 }
 
 #[derive(Clone, Copy)]
@@ -99,6 +103,9 @@ impl Settings {
         }
         if let Some(yes) = self.foreground {
             command.foreground(yes);
+        }
+        if let Some(path) = &self.cgroup {
+            command.cgroup(must("cgroup", Cgroup::at(path)));
         }
         if self.pipes {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -154,6 +161,7 @@ impl Client {
             }
             "foreground" => self.settings.foreground = Some(words.text(verb) == "yes"),
             "pipes" => self.settings.pipes = true,
+            "cgroup" => self.settings.cgroup = Some(words.text(verb).to_owned()),
             "quiet" => self.settings.quiet = true,
             "as" => {
                 self.settings.identity = Some(match words.text(verb) {

@@ -83,6 +83,10 @@ pub(crate) struct Doctor {
     /// Print one JSON object
     #[arg(long)]
     pub(crate) json: bool,
+
+    /// Remove the cgroups of commands whose netrunner was killed, instead
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) sweep: bool,
 }
 
 /// Run one command, and leave nothing of it behind.
@@ -161,6 +165,9 @@ pub(crate) struct Run {
     /// Leave all descriptors open in the command
     #[arg(long)]
     pub(crate) inherit_fds: bool,
+
+    #[command(flatten)]
+    pub(crate) group: crate::group::Options,
 
     /// Say on standard error, after the command, how it ended and what it used
     #[arg(long, value_enum, value_name = "FORMAT", num_args = 0..=1, require_equals = true,

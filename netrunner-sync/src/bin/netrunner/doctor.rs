@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::Path;
 use std::time::Duration;
 
+use netrunner_sync::cgroup::{self, Place};
 use netrunner_sync::{
     Capabilities, Capability, CgroupPlace, Command, Containment, Missing, Need, ShepherdSource,
     capabilities,
@@ -30,6 +31,9 @@ struct Findings {
 }
 
 pub(crate) fn doctor(options: &args::Doctor) -> u8 {
+    if options.sweep {
+        return sweep();
+    }
     let findings = Findings { here: capabilities(), trial: trial() };
     let said = if options.json { format!("{}\n", findings.json()) } else { findings.text() };
     if let Err(error) = std::io::stdout().write_all(said.as_bytes()) {
@@ -39,6 +43,29 @@ pub(crate) fn doctor(options: &args::Doctor) -> u8 {
     match findings.verdict() {
         Verdict::Whole | Verdict::Weaker => 0,
         Verdict::Broken => FAILED,
+    }
+}
+
+/// Removes the cgroups whose owners are gone, and says which.
+fn sweep() -> u8 {
+    let swept = match Place::detect() {
+        Ok(place) => cgroup::sweep(&place).map_err(|error| error.to_string()),
+        Err(reason) => Err(format!("no cgroups can be swept: {reason} ({})", reason.remedy())),
+    };
+    match swept {
+        Ok(swept) => {
+            for path in &swept.removed {
+                println!("removed the cgroup `{}`", path.display());
+            }
+            for (path, why) in &swept.failed {
+                complain(format_args!("failed to remove the cgroup `{}`: {why}", path.display()));
+            }
+            if swept.failed.is_empty() { 0 } else { FAILED }
+        }
+        Err(message) => {
+            complain(message);
+            FAILED
+        }
     }
 }
 
@@ -216,7 +243,7 @@ fn need_word(need: Need) -> &'static str {
     }
 }
 
-fn kind_word(kind: Containment) -> &'static str {
+pub(crate) fn kind_word(kind: Containment) -> &'static str {
     match kind {
         Containment::Tree => "tree",
         Containment::Cgroup => "cgroup",

@@ -6,6 +6,7 @@
 mod args;
 mod descriptors;
 mod doctor;
+mod group;
 mod passthrough;
 mod report;
 mod run;

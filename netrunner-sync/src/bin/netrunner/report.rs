@@ -7,7 +7,10 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::Duration;
 
-use netrunner_sync::{Leftovers, Reason, Report, Signal};
+use netrunner_sync::cgroup::Pressure;
+use netrunner_sync::{CgroupStats, Containment, Leftovers, Reason, Report, Signal};
+
+use crate::doctor::kind_word;
 use serde_json::{Value, json};
 
 /// The command ran into a timeout.
@@ -42,6 +45,8 @@ pub(crate) struct Facts {
     system: Duration,
     max_rss: u64,
     leftovers: Vec<(u32, OsString)>,
+    cgroup: Option<CgroupStats>,
+    containment: Containment,
     /// What was to be done about leftovers.
     asked: Leftovers,
 }
@@ -59,6 +64,8 @@ impl Facts {
             system: report.usage.system,
             max_rss: report.usage.max_rss,
             leftovers: report.leftovers.iter().map(|l| (l.pid, l.name.clone())).collect(),
+            cgroup: report.cgroup.clone(),
+            containment: report.containment,
             asked,
         }
     }
@@ -84,8 +91,8 @@ impl Facts {
             "system": self.system.as_secs_f64(),
             "max_rss": self.max_rss,
             "leftovers": leftovers,
-            "cgroup": null,
-            "containment": "tree",
+            "cgroup": self.cgroup.as_ref().map(cgroup),
+            "containment": kind_word(self.containment),
         });
         format!("{object}\n")
     }
@@ -123,6 +130,25 @@ impl Facts {
     }
 }
 
+/// What is not known is null; times in seconds, memory in bytes.
+fn cgroup(stats: &CgroupStats) -> Value {
+    let waited = |pressure: Option<Pressure>| pressure.map(|pressure| pressure.some.as_secs_f64());
+    json!({
+        "memory_peak": stats.memory_peak,
+        "oom": stats.memory_events.map(|events| events.oom),
+        "oom_kill": stats.memory_events.map(|events| events.oom_kill),
+        "cpu": stats.cpu.map(|cpu| cpu.usage.as_secs_f64()),
+        "throttled": stats.cpu.and_then(|cpu| cpu.throttled).map(|time| time.as_secs_f64()),
+        "pids_peak": stats.pids_peak,
+        "pids_refused": stats.pids_refused,
+        "io_read": stats.io.iter().map(|device| device.read).sum::<u64>(),
+        "io_written": stats.io.iter().map(|device| device.written).sum::<u64>(),
+        "cpu_pressure": waited(stats.cpu_pressure),
+        "memory_pressure": waited(stats.memory_pressure),
+        "io_pressure": waited(stats.io_pressure),
+    })
+}
+
 /// The word for programs and the beginning of the phrase for people.
 fn words(reason: Reason) -> (&'static str, &'static str) {
     match reason {
@@ -132,6 +158,7 @@ fn words(reason: Reason) -> (&'static str, &'static str) {
         Reason::OutputLimit => ("output_limit", "wrote too much and "),
         Reason::Stopped => ("stopped", "was stopped and "),
         Reason::Killed => ("killed", "was killed and "),
+        Reason::OutOfMemory => ("out_of_memory", "ran out of the memory of its cgroup and "),
         Reason::ShepherdLost => ("shepherd_lost", "lost its shepherd and "),
         // The library may learn new ones before this does.
         _ => ("other", "was ended and "),
@@ -192,6 +219,8 @@ mod tests {
             system: Duration::from_millis(125),
             max_rss: 3 << 20,
             leftovers: Vec::new(),
+            cgroup: None,
+            containment: Containment::Tree,
             asked: Leftovers::Stop,
         }
     }

@@ -134,6 +134,7 @@ fn command(options: &Run) -> Result<Command, String> {
     for limit in &options.rlimit {
         command.rlimit(limit.resource, limit.soft, limit.hard);
     }
+    options.group.apply(&mut command)?;
     Ok(command)
 }
 

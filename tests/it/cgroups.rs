@@ -1,0 +1,305 @@
+//! Commands in cgroups of their own (P1, P3, P4, P6): they start inside, end as a whole, and leave no
+//! directory, whoever dies. Where no group can be made each test says so; limits are shown where their
+//! controllers have been delegated.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use netrunner_sync::cgroup::Place;
+use netrunner_sync::{Cgroup, Containment, Leftovers, Reason, Stdio};
+use netrunner_tests::wait::wait_until;
+
+use crate::harness::*;
+
+/// Where groups can be made, or a loud word that there is no such place.
+fn place() -> Option<Place> {
+    match Place::detect() {
+        Ok(place) => Some(place),
+        Err(reason) => {
+            skip(&reason.to_string());
+            None
+        }
+    }
+}
+
+/// The same, if it has this controller.
+fn place_with(controller: &str) -> Option<Place> {
+    let place = place()?;
+    if place.controllers.iter().any(|name| name == controller) {
+        return Some(place);
+    }
+    skip(&format!("the controller `{controller}` is not offered in `{}`", place.group.display()));
+    None
+}
+
+/// A path of this test alone.
+fn name() -> String {
+    // The arena's process runs one test.
+    format!("nr_tests_{}", std::process::id())
+}
+
+fn folder(place: &Place) -> PathBuf {
+    place.group.join(name())
+}
+
+fn members(folder: &std::path::Path) -> Vec<u32> {
+    let procs = std::fs::read_to_string(folder.join("cgroup.procs")).unwrap_or_default();
+    procs.lines().filter_map(|line| line.parse().ok()).collect()
+}
+
+fn wait_removed(folder: &std::path::Path) {
+    let what = format!("the removal of `{}`", folder.display());
+    wait_until(&what, Duration::from_secs(30), || !folder.exists());
+}
+
+#[test]
+fn the_first_instruction_runs_inside() {
+    arena(|| {
+        let Some(place) = place() else { return };
+        let group = Cgroup::at(name()).expect("a good path");
+        let output = netrunner_sync::Command::new("cat")
+            .arg("/proc/self/cgroup")
+            .cgroup(group)
+            .run()
+            .expect("run");
+        let text = String::from_utf8(output.stdout).expect("text");
+        let inside = text.lines().any(|line| line.starts_with("0::") && line.ends_with(&name()));
+        assert!(inside, "{text}");
+        assert_eq!(output.report.containment, Containment::Cgroup);
+        assert!(output.report.cgroup.is_some_and(|stats| stats.cpu.is_some()));
+        assert!(!folder(&place).exists());
+    });
+}
+
+#[test]
+fn a_command_without_a_group_says_so() {
+    arena(|| {
+        let output = puppet("exit 0").output().expect("output");
+        assert_eq!((output.report.containment, output.report.cgroup), (Containment::Tree, None));
+    });
+}
+
+#[test]
+fn a_tree_that_hides_ends_with_its_group() {
+    arena(|| {
+        let Some(place) = place() else { return };
+        let script = "daemon [ setsid lock below daemon [ setsid lock deeper sleep forever ] sleep forever ] \
+                      await below await deeper lock leader sleep forever";
+        let mut child =
+            puppet(script).cgroup(Cgroup::at(name()).expect("a good path")).spawn().expect("spawn");
+        lock("leader").wait_held();
+        assert!(members(&folder(&place)).len() >= 3);
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        for name in ["leader", "below", "deeper"] {
+            lock(name).assert_free();
+        }
+        assert_no_puppets();
+        assert!(!folder(&place).exists());
+        assert_eq!(child.report().expect("report").reason, Reason::Killed);
+    });
+}
+
+#[test]
+fn a_frozen_command_hears_the_polite_stop() {
+    arena(|| {
+        if place().is_none() {
+            return;
+        }
+        let mut child = puppet("lock leader sleep forever")
+            .cgroup(Cgroup::auto())
+            .grace(Duration::from_secs(60))
+            .spawn()
+            .expect("spawn");
+        lock("leader").wait_held();
+        let group = child.cgroup().expect("it has one");
+        assert!(group.freeze(Duration::from_secs(30)).expect("freeze"));
+        let path = group.path().to_owned();
+        let status = child.stop().expect("stop");
+        use std::os::unix::process::ExitStatusExt;
+        assert_eq!(status.signal(), Some(libc::SIGTERM));
+        assert!(!path.exists());
+    });
+}
+
+#[test]
+fn nested_groups_of_the_child_go_along() {
+    arena(|| {
+        let Some(place) = place() else { return };
+        let inner = folder(&place).join("a/b");
+        let script = format!(
+            "mkdir -p {0} && echo $$ > {0}/cgroup.procs && (setsid sleep 1000 &) ; exit 4",
+            inner.display()
+        );
+        let output = netrunner_sync::Command::new("sh")
+            .args(["-c", &script])
+            .stdout(Stdio::null())
+            .cgroup(Cgroup::at(name()).expect("a good path"))
+            .output()
+            .expect("output");
+        assert_eq!(output.status.code(), Some(4));
+        assert!(!folder(&place).exists());
+    });
+}
+
+#[test]
+fn two_commands_do_not_share_a_path() {
+    arena(|| {
+        if place().is_none() {
+            return;
+        }
+        let group = || Cgroup::at(name()).expect("a good path");
+        let mut first = puppet("lock leader sleep forever").cgroup(group()).spawn().expect("spawn");
+        lock("leader").wait_held();
+        let error = puppet("touch ran").cgroup(group()).output().expect_err("it is in use");
+        assert_eq!(error.kind(), std::io::ErrorKind::ResourceBusy, "{error}");
+        assert!(!std::path::Path::new("ran").exists());
+        assert!(first.try_wait().expect("look").is_none(), "the first was harmed");
+        first.kill().expect("kill");
+        first.wait().expect("wait");
+        assert!(puppet("exit 0").cgroup(group()).status().expect("it is free").success());
+    });
+}
+
+#[test]
+fn a_limit_that_cannot_be_had_runs_nothing_unless_it_need_not_be() {
+    arena(|| {
+        if place().is_none() {
+            return;
+        }
+        let group = || Cgroup::at(name()).expect("a path").set("nosuch.max", "1").expect("a name");
+        let error = puppet("touch ran").cgroup(group()).output().expect_err("nobody has it");
+        assert_eq!(error.kind(), std::io::ErrorKind::Unsupported, "{error}");
+        assert!(error.to_string().contains("`nosuch`"), "{error}");
+        assert!(!std::path::Path::new("ran").exists());
+        let output = puppet("touch ran").cgroup(group().if_available()).output().expect("output");
+        assert!(output.status.success() && std::path::Path::new("ran").exists());
+    });
+}
+
+#[test]
+fn a_pid_namespace_is_refused_and_not_pretended() {
+    arena(|| {
+        let error = puppet("touch ran").contain(Containment::PidNamespace).output();
+        assert_eq!(error.expect_err("not yet").kind(), std::io::ErrorKind::Unsupported);
+        assert!(!std::path::Path::new("ran").exists());
+    });
+}
+
+#[test]
+fn a_program_that_is_not_there_leaves_no_group() {
+    arena(|| {
+        let Some(place) = place() else { return };
+        let group = Cgroup::at(name()).expect("a good path");
+        let error = netrunner_sync::Command::new("/no/such").cgroup(group).output();
+        assert!(error.expect_err("not there").is_not_found());
+        assert!(!folder(&place).exists());
+    });
+}
+
+#[test]
+fn a_killed_client_leaves_neither_process_nor_group() {
+    arena(|| {
+        let Some(place) = place() else { return };
+        let script =
+            "daemon [ setsid lock below sleep forever ] await below lock leader sleep forever";
+        let client = client(&format!("quiet cgroup {} spawn [ {script} ] sleep forever", name()));
+        lock("leader").wait_held();
+        assert!(members(&folder(&place)).len() >= 2);
+        client.kill();
+        wait_nothing_left(GRACE_AND_2S);
+        wait_removed(&folder(&place));
+    });
+}
+
+#[test]
+fn a_killed_shepherd_leaves_neither_process_nor_group() {
+    arena(|| {
+        let Some(place) = place() else { return };
+        let script =
+            "daemon [ setsid lock below sleep forever ] await below lock leader sleep forever";
+        let mut child =
+            puppet(script).cgroup(Cgroup::at(name()).expect("a good path")).spawn().expect("spawn");
+        lock("leader").wait_held();
+        signal(shepherd_of(child.id()), libc::SIGKILL);
+        assert!(child.wait().expect_err("no status").is_shepherd_lost());
+        assert!(!folder(&place).exists());
+        lock("below").wait_free(GRACE_AND_2S);
+    });
+}
+
+#[test]
+fn what_a_client_and_its_shepherd_left_is_swept_by_the_next_client() {
+    arena(|| {
+        let Some(place) = place() else { return };
+        let script = format!(
+            "quiet cgroup {} spawn [ lock leader sleep forever ] pid pid sleep forever",
+            name()
+        );
+        let mut client = client(&script);
+        let child = lock("leader").wait_held();
+        wait_pid_file("pid");
+        // Stopped, the shepherd can't be quicker than the second signal.
+        let shepherd = shepherd_of(child);
+        signal(shepherd, libc::SIGSTOP);
+        wait_state(shepherd, 'T');
+        client.shoot();
+        signal(shepherd, libc::SIGKILL);
+        client.end();
+        wait_nothing_left(GRACE_AND_2S);
+        assert!(folder(&place).exists(), "nobody was left to remove it");
+        assert!(puppet("exit 0").cgroup(Cgroup::auto()).status().expect("status").success());
+        assert!(!folder(&place).exists());
+    });
+}
+
+#[test]
+fn what_is_kept_stays_in_its_group_and_takes_it_along_at_its_end() {
+    arena(|| {
+        let Some(place) = place() else { return };
+        let script = "daemon [ setsid lock below await go exit 0 ] await below exit 0";
+        let output = puppet(script)
+            .leftovers(Leftovers::Keep)
+            .cgroup(Cgroup::at(name()).expect("a good path"))
+            .output()
+            .expect("output");
+        assert_eq!(output.report.leftovers.len(), 1);
+        assert_eq!(members(&folder(&place)), [output.report.leftovers[0].pid]);
+        std::fs::write("go", "").expect("let it end");
+        wait_removed(&folder(&place));
+    });
+}
+
+#[test]
+fn a_hundred_commands_in_groups_of_their_own_leave_no_directory() {
+    arena(|| {
+        let Some(place) = place() else { return };
+        std::thread::scope(|scope| {
+            for number in 0..100 {
+                scope.spawn(move || {
+                    let group = Cgroup::at(format!("{}/{number}", name())).expect("a good path");
+                    let output = puppet("exit 3").cgroup(group).output().expect("output");
+                    assert_eq!(output.status.code(), Some(3));
+                    assert_eq!(output.report.containment, Containment::Cgroup);
+                });
+            }
+        });
+        assert!(!folder(&place).exists());
+    });
+}
+
+#[test]
+fn a_process_killed_for_want_of_memory_is_a_reason_of_its_own() {
+    arena(|| {
+        if place_with("memory").is_none() {
+            return;
+        }
+        let output = netrunner_sync::Command::new("tail")
+            .args(["-c", "200000000", "/dev/zero"])
+            .stdout(Stdio::null())
+            .cgroup(Cgroup::auto().memory_max(16 << 20))
+            .output()
+            .expect("output");
+        assert_eq!(output.report.reason, Reason::OutOfMemory, "{:?}", output.report);
+    });
+}
