@@ -28,12 +28,23 @@ pub struct Place {
 }
 
 impl Place {
-    /// Finds the place of the calling process.
+    /// Finds the place of the calling process, where groups can be made.
     ///
     /// # Errors
     ///
-    /// With a typed reason if no groups can be made there.
+    /// With a typed reason if none can be made there.
     pub fn detect() -> Result<Self, Unavailable> {
+        let place = Self::locate()?;
+        place.check()?;
+        Ok(place)
+    }
+
+    /// Finds the place of the calling process, whatever may be done there.
+    ///
+    /// # Errors
+    ///
+    /// With a typed reason if it has none.
+    pub fn locate() -> Result<Self, Unavailable> {
         let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
         let own = fs::read("/proc/self/cgroup").unwrap_or_default();
         let (mount, own, hybrid) = find(&mounts, &own)?;
@@ -41,27 +52,32 @@ impl Place {
             (Some(name), Some(above)) if name == OWN_LEAF => above.to_owned(),
             (Some(_) | None, _) => own,
         };
-        Self::check(mount, group, hybrid)
+        let controllers = words(&group, "cgroup.controllers");
+        let controllers = controllers.split_whitespace().map(str::to_owned).collect();
+        Ok(Self { mount, group, hybrid, controllers })
     }
 
-    /// What is asked of a group before anything is made below it.
-    fn check(mount: PathBuf, group: PathBuf, hybrid: bool) -> Result<Self, Unavailable> {
-        let words = |file: &str| fs::read_to_string(group.join(file)).unwrap_or_default();
+    /// Whether groups can be made below this place, and processes moved into them.
+    ///
+    /// # Errors
+    ///
+    /// With a typed reason if not.
+    pub fn check(&self) -> Result<(), Unavailable> {
+        let group = || self.group.clone();
         // "domain threaded" is a domain that has threaded groups below; ours could only be invalid.
-        if words("cgroup.type").contains("threaded") {
-            return Err(Unavailable::Threaded { group });
+        if words(&self.group, "cgroup.type").contains("threaded") {
+            return Err(Unavailable::Threaded { group: group() });
         }
         // A process moves only if its mover may write `cgroup.procs` of the common ancestor, too.
         let may = Access::WRITE_OK | Access::EXEC_OK;
-        let asked = [(group.clone(), may), (group.join("cgroup.procs"), Access::WRITE_OK)];
+        let asked = [(group(), may), (group().join("cgroup.procs"), Access::WRITE_OK)];
         for (path, may) in asked {
             if let Err(errno) = rustix::fs::accessat(CWD, path, may, AtFlags::EACCESS) {
-                return Err(Unavailable::NotWritable { group, errno: errno.raw_os_error() });
+                let errno = errno.raw_os_error();
+                return Err(Unavailable::NotWritable { group: group(), errno });
             }
         }
-        let controllers =
-            words("cgroup.controllers").split_whitespace().map(str::to_owned).collect();
-        Ok(Self { mount, group, hybrid, controllers })
+        Ok(())
     }
 
     /// Whether this is the root of the whole hierarchy, which may have processes and groups.
@@ -82,6 +98,11 @@ impl Place {
             || self.group == self.mount
             || !Path::new("/run/systemd/system").exists()
     }
+}
+
+/// What a file of the group says; nothing where there is none.
+fn words(group: &Path, file: &str) -> String {
+    fs::read_to_string(group.join(file)).unwrap_or_default()
 }
 
 /// Mount point, own group and whether version 1 is there too, from the two files of `/proc`.
