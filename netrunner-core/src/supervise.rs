@@ -303,9 +303,9 @@ impl Supervisor {
         }
     }
 
-    /// The last sweep has found direct children alone. Each is heard of when it ends, and nothing is
-    /// below them that could come up unheard; so looking again soon would only take from them the
-    /// time that a thousand of them need to end.
+    /// The last sweep has found direct children alone. Each of them wakes the shell when it ends, so
+    /// looking again soon would only take from them the time that a thousand of them need to end. What
+    /// one of them had below it and the sweep has missed comes up then, and is found by the next sweep.
     pub fn handle_shallow_sweep(&mut self, now: Time) {
         let Phase::Busy(command) = &mut self.phase else { return };
         if let Ladder::Killing { again_at, pause, .. } = &mut command.ladder {

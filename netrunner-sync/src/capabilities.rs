@@ -49,7 +49,7 @@ pub struct Capabilities {
     /// Its own place in the hierarchy of cgroup v2, where there is one.
     pub cgroup_place: Option<CgroupPlace>,
     /// The kinds of containment that would be possible here, weakest first. So far NetRunner offers
-    /// [`Containment::Tree`] alone.
+    /// [`Containment::Tree`] and [`Containment::Cgroup`].
     pub containments: Vec<Containment>,
 }
 
