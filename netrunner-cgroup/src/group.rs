@@ -169,13 +169,9 @@ impl Group {
     pub fn end(&self, timeout: Duration) -> Result<CgroupStats> {
         let deadline = Instant::now() + timeout;
         self.release();
-        while self.is_populated()? {
-            self.kill()?;
-            // A fork storm that is killed one by one may need another round.
-            let round = deadline.min(Instant::now() + Duration::from_millis(500));
-            if !self.wait_empty_deadline(round)? && Instant::now() >= deadline {
-                return Err(Error::Alive { group: self.path.clone() });
-            }
+        let empty = remove::empty(self.dir.as_fd(), deadline);
+        if !empty.map_err(|errno| self.failed("kill", errno))? {
+            return Err(Error::Alive { group: self.path.clone() });
         }
         let stats = self.stats();
         remove::remove(self.leaf.above.as_fd(), self.leaf.name.as_c_str(), deadline)

@@ -30,6 +30,20 @@ pub(crate) fn is_populated(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
     Ok(value(&files::read(dir, c"cgroup.events")?, "populated") != Some(0))
 }
 
+/// How long one round of killing may take; a fork storm that is killed one by one needs another.
+const ROUND: Duration = Duration::from_millis(500);
+
+/// Kills everybody and waits for their end; false if somebody is left at the deadline.
+pub(crate) fn empty(dir: BorrowedFd<'_>, deadline: Instant) -> Result<bool, Errno> {
+    while is_populated(dir)? {
+        kill(dir)?;
+        if !wait_empty(dir, deadline.min(Instant::now() + ROUND))? && Instant::now() >= deadline {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 /// Waits until nobody is left; false at the deadline.
 pub(crate) fn wait_empty(dir: BorrowedFd<'_>, deadline: Instant) -> Result<bool, Errno> {
     let flags = OFlags::RDONLY | OFlags::CLOEXEC;

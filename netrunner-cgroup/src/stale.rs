@@ -129,11 +129,8 @@ fn sweep_below(
 
 fn end(above: BorrowedFd<'_>, name: &CStr, dir: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
     let deadline = Instant::now() + PATIENCE;
-    if remove::is_populated(dir)? {
-        remove::kill(dir)?;
-        if !remove::wait_empty(dir, deadline)? {
-            return Err(Errno::BUSY);
-        }
+    if !remove::empty(dir, deadline)? {
+        return Err(Errno::BUSY);
     }
     remove::remove(above, name, deadline)
 }
