@@ -7,7 +7,8 @@ use alloc::vec::Vec;
 use netrunner_core::spawn::{Place, Source, Spawn};
 
 use crate::sys::abi::{O_DIRECTORY, O_RDONLY, O_WRONLY};
-use crate::sys::{Errno, Fd, calls, files};
+use crate::sys::files::{self, Kind};
+use crate::sys::{Errno, Fd, calls};
 
 /// Groups below groups are removed to this depth.
 const DEEPEST: u32 = 64;
@@ -80,24 +81,11 @@ fn remove(above: &Fd, name: &core::ffi::CStr, depth: u32) -> Result<(), Errno> {
 
 /// The names of the directories in one.
 fn groups_in(directory: &Fd) -> Vec<CString> {
-    const IS_DIRECTORY: u8 = 4;
     let mut found = Vec::new();
-    let mut buffer = [0; 2048];
-    while let Ok(length) = directory.read_directory(&mut buffer) {
-        let mut rest = &buffer[..length.min(buffer.len())];
-        if rest.is_empty() {
-            break;
+    files::each_entry(directory, &mut |name, kind| {
+        if kind == Kind::Directory && !matches!(name, b"." | b"..") {
+            found.extend(CString::new(name));
         }
-        // struct linux_dirent64, as in `procfs`.
-        while let Some(header) = rest.first_chunk::<19>() {
-            let record = usize::from(u16::from_ne_bytes([header[16], header[17]]));
-            let Some(name) = rest.get(19..record) else { break };
-            let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-            if header[18] == IS_DIRECTORY && !matches!(&name[..end], b"." | b"..") {
-                found.extend(CString::new(&name[..end]));
-            }
-            rest = &rest[record..];
-        }
-    }
+    });
     found
 }

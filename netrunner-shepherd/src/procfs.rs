@@ -7,6 +7,7 @@ use netrunner_core::message::Pid;
 
 use crate::sys::abi::{O_DIRECTORY, O_RDONLY};
 use crate::sys::calls::{open, read_file, read_long_file};
+use crate::sys::files;
 
 /// Kinship and state of a process (`proc_pid_stat(5)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,21 +100,7 @@ fn parse_children(content: &[u8]) -> Vec<Pid> {
 pub(crate) fn numbers(directory: &CStr) -> Vec<Pid> {
     let mut found = Vec::new();
     let Ok(directory) = open(directory, O_RDONLY | O_DIRECTORY) else { return found };
-    let mut buffer = [0; 2048];
-    while let Ok(length) = directory.read_directory(&mut buffer) {
-        let mut rest = &buffer[..length.min(buffer.len())];
-        if rest.is_empty() {
-            break;
-        }
-        // struct linux_dirent64: inode 8, offset 8, record length 2, type 1, name with its NUL.
-        while let Some(header) = rest.first_chunk::<19>() {
-            let record = usize::from(u16::from_ne_bytes([header[16], header[17]]));
-            let Some(name) = rest.get(19..record) else { break };
-            let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
-            found.extend(parse(&name[..end]).map(Pid));
-            rest = &rest[record..];
-        }
-    }
+    files::each_entry(&directory, &mut |name, _| found.extend(parse(name).map(Pid)));
     found
 }
 

@@ -90,6 +90,7 @@ constants! {
     O_RDONLY: i32 = 0;
     O_WRONLY: i32 = 1;
     AT_REMOVEDIR: i32 = 0x200;
+    DT_DIR: u8 = 4;
     O_RDWR: i32 = 2;
     O_DIRECTORY: i32 = 0o200_000;
     O_NOFOLLOW: i32 = 0o400_000;

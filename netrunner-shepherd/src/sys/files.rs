@@ -1,4 +1,4 @@
-//! System calls on what lies below an open directory.
+//! System calls on what lies below an open directory, and the list of it.
 
 use core::ffi::CStr;
 
@@ -27,4 +27,31 @@ pub(crate) fn remove_directory(above: &Fd, name: &CStr) -> Result<(), Errno> {
     let arguments = [above.number() as usize, name.as_ptr() as usize, flags, 0, 0, 0];
     // SAFETY: the name ends with a NUL.
     check(unsafe { syscall(NR_UNLINKAT, arguments) }).map(drop)
+}
+
+/// What an entry of a directory is, as far as anybody asks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Directory,
+    Other,
+}
+
+/// Calls `visit` for each entry of a directory. What can't be read is left out.
+pub(crate) fn each_entry(directory: &Fd, visit: &mut dyn FnMut(&[u8], Kind)) {
+    let mut buffer = [0; 2048];
+    while let Ok(length) = directory.read_directory(&mut buffer) {
+        let mut rest = &buffer[..length.min(buffer.len())];
+        if rest.is_empty() {
+            break;
+        }
+        // struct linux_dirent64: inode 8, offset 8, record length 2, type 1, name with its NUL.
+        while let Some(header) = rest.first_chunk::<19>() {
+            let record = usize::from(u16::from_ne_bytes([header[16], header[17]]));
+            let Some(name) = rest.get(19..record) else { break };
+            let end = name.iter().position(|&byte| byte == 0).unwrap_or(name.len());
+            let kind = if header[18] == DT_DIR { Kind::Directory } else { Kind::Other };
+            visit(&name[..end], kind);
+            rest = &rest[record..];
+        }
+    }
 }
