@@ -6,7 +6,7 @@ use alloc::vec::Vec;
 
 use netrunner_core::spawn::{Place, Source, Spawn};
 
-use crate::sys::abi::{O_DIRECTORY, O_RDONLY, O_WRONLY};
+use crate::sys::abi::{ENOENT, O_DIRECTORY, O_RDONLY, O_WRONLY};
 use crate::sys::files::{self, Kind};
 use crate::sys::{Errno, Fd, calls};
 
@@ -48,8 +48,15 @@ impl Cgroup {
         let _ = self.write(c"cgroup.freeze", b"0");
     }
 
-    /// Removes it with the groups below, if nobody is in it. The client may have been quicker.
+    /// Removes it with the groups below, if nobody is in it.
+    ///
+    /// The client may have been quicker, and the name may be another command's by now. What is still
+    /// there is ours: nobody makes it anew while its lock is held, which goes with our descriptor.
     pub(crate) fn remove(&self) {
+        if files::open_at(&self.group, c"cgroup.procs", O_RDONLY).is_err_and(|e| e == Errno(ENOENT))
+        {
+            return;
+        }
         let _ = remove(&self.above, &self.name, DEEPEST); // What stays is stale, and swept as such.
     }
 

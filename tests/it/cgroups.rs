@@ -271,6 +271,35 @@ fn what_is_kept_stays_in_its_group_and_takes_it_along_at_its_end() {
 }
 
 #[test]
+fn an_idle_shepherd_takes_no_group_away_that_is_anothers_by_now() {
+    arena(|| {
+        let Some(place) = place() else { return };
+        let group = || Cgroup::at(name()).expect("a good path");
+        let mut first = puppet("lock first sleep forever").cgroup(group()).spawn().expect("spawn");
+        let mut other = puppet("lock other sleep forever").spawn().expect("spawn");
+        let idle = shepherd_of(first.id());
+        lock("first").wait_held();
+        first.kill().expect("kill");
+        first.wait().expect("wait");
+        // The shepherd that was used last is the one that is taken.
+        other.kill().expect("kill");
+        other.wait().expect("wait");
+        let mut second =
+            puppet("lock second sleep forever").cgroup(group()).spawn().expect("spawn");
+        lock("second").wait_held();
+        assert_ne!(shepherd_of(second.id()), idle, "it is to be idle");
+        let inner = folder(&place).join("inner");
+        std::fs::create_dir(&inner).expect("a group below");
+        netrunner_sync::Shepherds::max_idle(0);
+        wait_gone(idle, Duration::from_secs(30));
+        assert!(inner.exists(), "it has emptied the group of another command");
+        second.kill().expect("kill");
+        second.wait().expect("wait");
+        assert!(!folder(&place).exists());
+    });
+}
+
+#[test]
 fn a_hundred_commands_in_groups_of_their_own_leave_no_directory() {
     arena(|| {
         let Some(place) = place() else { return };
