@@ -221,6 +221,14 @@ pub fn lock(file: &File) -> io::Result<()> {
     check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &request) }).map(drop)
 }
 
+/// Waits for the lock of a directory (`flock(2)`), which others may have at the same time unless it is to
+/// be ours alone. It ends with the descriptor.
+pub fn lock_directory(directory: &File, alone: bool) -> io::Result<()> {
+    let how = if alone { libc::LOCK_EX } else { libc::LOCK_SH };
+    // SAFETY: numbers only.
+    check(unsafe { libc::flock(directory.as_raw_fd(), how) }).map(drop)
+}
+
 /// Who else holds a lock on the file.
 pub fn lock_holder(file: &File) -> io::Result<Option<u32>> {
     let mut request = whole_file();
