@@ -192,6 +192,12 @@ impl Group {
         (self.leaf.above.as_fd(), &self.leaf.name)
     }
 
+    /// The delegated directory, below which it was made.
+    #[must_use]
+    pub fn root(&self) -> BorrowedFd<'_> {
+        self.way.first().unwrap_or(&self.leaf).above.as_fd()
+    }
+
     fn failed(&self, step: &'static str, errno: Errno) -> Error {
         Error::io(step, &self.path, io::Error::from(errno))
     }

@@ -32,6 +32,9 @@ pub enum Order {
     Retire,
     /// `SIGKILL` this shepherd, which does not react, and of which the client has no pidfd.
     Kill(Pid),
+    /// Commands get cgroups below the directory that comes with this. What nobody lives for there any
+    /// more, when the last shepherd has ended, is the guardian's to end.
+    Groups,
 }
 
 /// The session that a new shepherd lives in.
@@ -118,6 +121,7 @@ mod kind {
     pub(super) const BEAR: u8 = 33;
     pub(super) const RETIRE: u8 = 34;
     pub(super) const KILL_SHEPHERD: u8 = 35;
+    pub(super) const GROUPS: u8 = 36;
     pub(super) const HELLO: u8 = 64;
     pub(super) const SPAWNED: u8 = 65;
     pub(super) const SPAWN_FAILED: u8 = 66;
@@ -145,7 +149,7 @@ impl Order {
     /// How many descriptors travel with it.
     pub fn descriptors(&self) -> usize {
         match self {
-            Order::Guard | Order::Bear(_) => 1,
+            Order::Guard | Order::Bear(_) | Order::Groups => 1,
             Order::Retire | Order::Kill(_) => 0,
         }
     }
@@ -162,6 +166,7 @@ impl Order {
             }),
             Order::Retire => wire::frame(out, kind::RETIRE, 0, |_| ()),
             Order::Kill(pid) => wire::frame(out, kind::KILL_SHEPHERD, 0, |out| out.u32(pid.0)),
+            Order::Groups => wire::frame(out, kind::GROUPS, 1, |_| ()),
         }
     }
 
@@ -176,6 +181,7 @@ impl Order {
             },
             kind::RETIRE => Ok(Order::Retire),
             kind::KILL_SHEPHERD => Ok(Order::Kill(Pid::decode(from)?)),
+            kind::GROUPS => Ok(Order::Groups),
             other => Err(WireError::UnknownKind(other)),
         })?;
         expect(&frame, order.descriptors())?;

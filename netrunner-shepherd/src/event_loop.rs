@@ -16,14 +16,15 @@ use netrunner_core::spawn::{Notify, Spawn};
 use netrunner_core::supervise::{Action, Standing, Supervisor};
 
 use crate::lane::{Flow, Lane};
-use crate::procfs::Kinship;
 use crate::sweep::Reached;
 use crate::sys::abi::*;
-use crate::sys::calls::{self, Children};
+use crate::sys::calls;
 use crate::sys::window::Launchpad;
 use crate::sys::{Errno, Fd};
 use crate::terminal::{Client, Job, Modes};
 use crate::{cgroup::Cgroup, child, standing, sweep};
+
+mod reaping;
 
 /// What a shepherd is born with.
 pub(crate) struct Birth {
@@ -54,6 +55,8 @@ struct Shepherd {
     job: Option<Job>,
     /// Of the last command, until the next: the client may end before it has removed it.
     cgroup: Option<Cgroup>,
+    /// Whether children may have ended that no signal tells of any more.
+    unseen: bool,
 }
 
 /// The command of the moment.
@@ -107,6 +110,7 @@ pub(crate) fn run(birth: Birth) -> ! {
         live: None,
         job: None,
         cgroup: None,
+        unseen: false,
     };
     loop {
         shepherd.turn();
@@ -129,7 +133,8 @@ impl Shepherd {
             fds[2] = Pollfd { fd: lane.number(), events: hear | say, revents: 0 };
         }
         let job = self.job.as_ref().and_then(Job::deadline);
-        let deadline = job.into_iter().chain(self.machine.deadline()).min();
+        let at_once = self.unseen.then(calls::now);
+        let deadline = job.into_iter().chain(self.machine.deadline()).chain(at_once).min();
         if calls::poll(&mut fds, deadline).is_err() {
             // ENOMEM, of a call that needs none here: look at everything instead of waiting.
             fds.iter_mut().for_each(|fd| fd.revents = POLLIN);
@@ -154,6 +159,9 @@ impl Shepherd {
             let length = self.signals.read(&mut taken).unwrap_or(0);
             self.control_job(Client::of_signals(&taken[..length]));
             self.perform();
+            self.unseen = true;
+        }
+        if self.unseen {
             self.see_children();
             self.ask_on();
         }
@@ -299,9 +307,11 @@ impl Shepherd {
                 }
                 Action::SignalTree(signal) => {
                     let signal = i32::from(signal);
-                    self.cgroup.iter().for_each(Cgroup::thaw);
+                    // Standing still, nobody forks away from it.
+                    self.cgroup.iter().for_each(Cgroup::freeze);
                     let group = self.group();
                     let asked = sweep::signal_once(group, signal, || self.signal_group(signal));
+                    self.cgroup.iter().for_each(Cgroup::thaw);
                     if let Some(live) = &mut self.live {
                         live.asked.push(asked);
                     }
@@ -370,69 +380,6 @@ impl Shepherd {
             // It is gone, or it is not ours to signal; what lives at the end is reported.
             let _ = calls::kill(group, signal);
         }
-    }
-
-    /// Looks at the children that have ended.
-    fn see_children(&mut self) {
-        loop {
-            match calls::peek_children() {
-                Children::Alive => return,
-                Children::None => {
-                    self.machine.handle_empty();
-                    return self.perform();
-                }
-                Children::Ended(pid) => {
-                    let is_leader = self.group() == Some(pid);
-                    let seen = if is_leader && self.machine.standing() != Standing::Kept {
-                        self.see_leader()
-                    } else {
-                        self.reap(pid)
-                    };
-                    if !seen {
-                        return;
-                    }
-                }
-            }
-        }
-    }
-
-    /// The child has ended. Where it was the last to live, it is reaped at once, and any zombies beside
-    /// it in the next turns. Else its zombie is first in line and hides the others from `waitid`, so
-    /// they are looked for one by one; it is reaped itself only when nothing else lives. True if it was.
-    ///
-    /// The list of the others may miss one (its reader can, when others end meanwhile): then the
-    /// leader is gone too early, and the rest is dealt with one by one, without its group.
-    fn see_leader(&mut self) -> bool {
-        let Some(leader) = self.group() else { return false };
-        let first_time = self.live.as_ref().is_some_and(|live| live.leader == Leader::Alive);
-        if let Some(live) = &mut self.live {
-            live.leader = Leader::Zombie;
-        }
-        let mut others = false;
-        if calls::some_child_lives() {
-            for pid in Kinship::of_own_children().1 {
-                others |= pid != leader && !self.reap(pid);
-            }
-        }
-        let reaped = !others && self.reap(leader);
-        // The proof that nothing is left, or that something is, comes from the kernel.
-        if first_time && (!reaped || calls::peek_children() != Children::None) {
-            self.machine.handle_child_ended(calls::now());
-            self.perform();
-        }
-        reaped
-    }
-
-    /// Reaps this child if it has ended.
-    fn reap(&mut self, pid: Pid) -> bool {
-        let Some(reaped) = calls::reap(pid) else { return false };
-        if let Some(live) = &mut self.live {
-            live.usage = live.usage.and(reaped.usage);
-            if live.pid == pid && !matches!(live.leader, Leader::Reaped(_)) {
-                live.leader = Leader::Reaped(reaped.status);
-            }
-        }
-        true
     }
 
     fn report(&mut self, reason: Reason, fate: Fate) {

@@ -20,8 +20,8 @@ use crate::lane::{Flow, Lane};
 use crate::procfs::Kinship;
 use crate::sys::abi::*;
 use crate::sys::calls::{self, Children};
-use crate::sys::{Errno, Fd};
-use crate::{standing, sweep};
+use crate::sys::{Errno, Fd, files};
+use crate::{stale, standing, sweep};
 
 /// The most shepherds of one client at a time; 512 KiB of address space, touched as needed.
 pub(crate) const SLOTS: usize = 64 << 10;
@@ -29,6 +29,9 @@ pub(crate) const SLOTS: usize = 64 << 10;
 /// The pause between sweeps of what fell to the guardian; it doubles up to the longest.
 const PAUSE: Duration = Duration::from_millis(1);
 const PAUSE_MAX: Duration = Duration::from_millis(100);
+
+/// So many places are remembered where the client makes cgroups; few have more than one.
+const MOST_PLACES: usize = 16;
 
 /// What `ps` shows for it.
 pub(crate) const NAME: &CStr = c"nr-guardian";
@@ -57,6 +60,8 @@ struct Watch {
     free: Vec<usize>,
     used: usize,
     shepherds: BTreeMap<Pid, usize>,
+    /// The directories below which the client's cgroups are.
+    places: Vec<Fd>,
     /// While something that is no shepherd may be among the children: when to sweep next.
     sweeping: Option<(Time, Duration)>,
 }
@@ -78,6 +83,7 @@ pub(crate) fn run(charge: Charge) -> ! {
         free: Vec::new(),
         used: 0,
         shepherds: BTreeMap::new(),
+        places: Vec::new(),
         sweeping: None,
     };
     // The first orders came with the charge.
@@ -91,6 +97,8 @@ impl Watch {
     fn turn(&mut self) {
         let deadline = self.judge(calls::now());
         if self.machine.may_quit(!self.shepherds.is_empty() || self.sweeping.is_some()) {
+            // Whoever lived for a group has ended by now, and its lock with them.
+            self.places.iter().for_each(stale::sweep);
             calls::exit(0);
         }
         let ignored = Pollfd { fd: -1, events: 0, revents: 0 };
@@ -192,6 +200,11 @@ impl Watch {
                         let _ = calls::kill(pid, SIGKILL);
                     }
                 }
+                Ok(Order::Groups) => {
+                    // What is no such directory is nonsense, and nothing is looked for in it.
+                    let place = descriptors.pop().filter(files::is_cgroup);
+                    self.places.extend(place.filter(|_| self.places.len() < MOST_PLACES));
+                }
                 // One guardian has one client.
                 Ok(Order::Guard) | Err(_) => return self.close_lane(),
             }
@@ -211,6 +224,7 @@ impl Watch {
             Ok(None) => {
                 // The shepherd. What is the guardian's alone is let go of; the rest is its own copy.
                 self.lane = None;
+                self.places = Vec::new();
                 event_loop::run(Birth {
                     lane: far_end,
                     client: self.client.take(),

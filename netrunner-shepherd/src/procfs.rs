@@ -104,7 +104,7 @@ pub(crate) fn numbers(directory: &CStr) -> Vec<Pid> {
     found
 }
 
-fn parse(digits: &[u8]) -> Option<u32> {
+pub(crate) fn parse(digits: &[u8]) -> Option<u32> {
     if digits.is_empty() {
         return None;
     }

@@ -91,6 +91,9 @@ impl Attempt {
             self.tries += 1;
             let shepherd = self.acquire()?;
             let directory = shepherd.guardian().other_directory()?;
+            if let Some(group) = running.group() {
+                shepherd.guardian().look_after_groups(group.root());
+            }
             let mut bytes = Vec::with_capacity(4096);
             let descriptors =
                 self.prepared.encode(running.id(), self.notify, directory.as_ref(), &mut bytes)?;

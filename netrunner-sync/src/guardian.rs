@@ -1,10 +1,10 @@
 //! The client's side of its guardian: start it, ask it for shepherds, let go of it.
 
 use std::io;
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use netrunner_core::message::{Order, Session};
 use rustix::fs::{AtFlags, CWD};
@@ -29,6 +29,8 @@ pub(crate) struct Guardian {
     /// Its process group, which has the number of the starter.
     group: OnceLock<Pid>,
     let_go: AtomicBool,
+    /// Below which its client's cgroups are made, as far as it has been told.
+    groups: Mutex<Option<Directory>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +69,7 @@ impl Guardian {
             home: OnceLock::new(),
             group: OnceLock::new(),
             let_go: AtomicBool::new(false),
+            groups: Mutex::new(None),
         };
         Ok((guardian, theirs))
     }
@@ -93,6 +96,25 @@ impl Guardian {
         Order::Bear(session).encode(&mut bytes);
         lane::send(&self.lane, &bytes, &[theirs.as_fd()])?;
         Ok(ours)
+    }
+
+    /// Tells it where the client's cgroups are: what client and shepherds leave there when all of them are
+    /// killed is removed by it. To be told before a command is in a group.
+    pub(crate) fn look_after_groups(&self, below: BorrowedFd<'_>) {
+        let place = rustix::fs::fstat(below)
+            .ok()
+            .map(|stat| Directory { device: stat.st_dev, inode: stat.st_ino });
+        // Held while it is told: nobody may take for told what still waits to be sent.
+        let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
+        if *groups == place {
+            return;
+        }
+        let mut bytes = Vec::new();
+        Order::Groups.encode(&mut bytes);
+        // A guardian that has ended removes nothing; what is left then is the next client's.
+        if lane::send(&self.lane, &bytes, &[below]).is_ok() {
+            *groups = place;
+        }
     }
 
     /// Asks it to kill a shepherd. False if it can't be asked.

@@ -1,5 +1,5 @@
 //! Commands in cgroups of their own (P1, P3, P4, P6): they start inside, end as a whole, and leave no
-//! directory, whoever dies. Where no group can be made each test says so; limits are shown where their
+//! directory. Whoever dies, too: [`deaths`]. Where no group can be made each test says so; limits are shown where their
 //! controllers have been delegated.
 
 use std::path::PathBuf;
@@ -12,25 +12,49 @@ use netrunner_tests::wait::wait_until;
 
 use crate::harness::*;
 
+mod deaths;
+
+/// Where groups can be made, for as long as this is held.
+struct Held {
+    place: Place,
+    _locked: std::fs::File,
+}
+
+impl std::ops::Deref for Held {
+    type Target = Place;
+
+    fn deref(&self) -> &Place {
+        &self.place
+    }
+}
+
+impl Drop for Held {
+    /// Guardians sweep when they end: ours must have ended before another test has the place alone.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            netrunner_sync::Shepherds::refresh();
+            wait_nothing_left(GRACE_AND_2S);
+        }
+    }
+}
+
 /// Where groups can be made, or a loud word that there is no such place.
-fn place() -> Option<Place> {
+fn place() -> Option<Held> {
     place_with_others(true)
 }
 
 /// The same, for a test that waits for a removal, or that looks at what is left before it is swept: the
-/// first group of another test's client would sweep it.
-fn place_alone() -> Option<Place> {
+/// first group of another test's client would sweep it, and so would the end of its guardian.
+fn place_alone() -> Option<Held> {
     place_with_others(false)
 }
 
-fn place_with_others(others: bool) -> Option<Place> {
+fn place_with_others(others: bool) -> Option<Held> {
     match Place::detect() {
         Ok(place) => {
-            let directory = std::fs::File::open(&place.group).expect("the delegated group");
-            sys::lock_directory(&directory, !others).expect("lock it");
-            // Until the end of this process, which runs one test.
-            std::mem::forget(directory);
-            Some(place)
+            let locked = std::fs::File::open(&place.group).expect("the delegated group");
+            sys::lock_directory(&locked, !others).expect("lock it");
+            Some(Held { place, _locked: locked })
         }
         Err(reason) => {
             skip(&reason.to_string());
@@ -39,8 +63,8 @@ fn place_with_others(others: bool) -> Option<Place> {
     }
 }
 
-/// The same, if it has this controller.
-fn place_with(controller: &str) -> Option<Place> {
+/// The same as [`place`], if it has this controller.
+fn place_with(controller: &str) -> Option<Held> {
     let place = place()?;
     if place.controllers.iter().any(|name| name == controller) {
         return Some(place);
@@ -120,9 +144,7 @@ fn a_tree_that_hides_ends_with_its_group() {
 #[test]
 fn a_frozen_command_hears_the_polite_stop() {
     arena(|| {
-        if place().is_none() {
-            return;
-        }
+        let Some(_place) = place() else { return };
         // A signal that would end it by itself is acted on in the freezer, too.
         let mut child = puppet("on TERM 7 lock leader sleep forever")
             .cgroup(Cgroup::auto())
@@ -162,9 +184,7 @@ fn nested_groups_of_the_child_go_along() {
 #[test]
 fn two_commands_do_not_share_a_path() {
     arena(|| {
-        if place().is_none() {
-            return;
-        }
+        let Some(_place) = place() else { return };
         let group = || Cgroup::at(name()).expect("a good path");
         let mut first = puppet("lock leader sleep forever").cgroup(group()).spawn().expect("spawn");
         lock("leader").wait_held();
@@ -181,9 +201,7 @@ fn two_commands_do_not_share_a_path() {
 #[test]
 fn a_limit_that_cannot_be_had_runs_nothing_unless_it_need_not_be() {
     arena(|| {
-        if place().is_none() {
-            return;
-        }
+        let Some(_place) = place() else { return };
         let group = || Cgroup::at(name()).expect("a path").set("nosuch.max", "1").expect("a name");
         let error = puppet("touch ran").cgroup(group()).output().expect_err("nobody has it");
         assert_eq!(error.kind(), std::io::ErrorKind::Unsupported, "{error}");
@@ -210,62 +228,6 @@ fn a_program_that_is_not_there_leaves_no_group() {
         let group = Cgroup::at(name()).expect("a good path");
         let error = netrunner_sync::Command::new("/no/such").cgroup(group).output();
         assert!(error.expect_err("not there").is_not_found());
-        assert!(!folder(&place).exists());
-    });
-}
-
-#[test]
-fn a_killed_client_leaves_neither_process_nor_group() {
-    arena(|| {
-        let Some(place) = place_alone() else { return };
-        let script =
-            "daemon [ setsid lock below sleep forever ] await below lock leader sleep forever";
-        let client = client(&format!("quiet cgroup {} spawn [ {script} ] sleep forever", name()));
-        lock("leader").wait_held();
-        assert!(members(&folder(&place)).len() >= 2);
-        client.kill();
-        wait_nothing_left(GRACE_AND_2S);
-        wait_removed(&folder(&place));
-    });
-}
-
-#[test]
-fn a_killed_shepherd_leaves_neither_process_nor_group() {
-    arena(|| {
-        let Some(place) = place_alone() else { return };
-        let script =
-            "daemon [ setsid lock below sleep forever ] await below lock leader sleep forever";
-        let mut child =
-            puppet(script).cgroup(Cgroup::at(name()).expect("a good path")).spawn().expect("spawn");
-        lock("leader").wait_held();
-        signal(shepherd_of(child.id()), libc::SIGKILL);
-        assert!(child.wait().expect_err("no status").is_shepherd_lost());
-        assert!(!folder(&place).exists());
-        lock("below").wait_free(GRACE_AND_2S);
-    });
-}
-
-#[test]
-fn what_a_client_and_its_shepherd_left_is_swept_by_the_next_client() {
-    arena(|| {
-        let Some(place) = place_alone() else { return };
-        let script = format!(
-            "quiet cgroup {} spawn [ lock leader sleep forever ] pid pid sleep forever",
-            name()
-        );
-        let mut client = client(&script);
-        let child = lock("leader").wait_held();
-        wait_pid_file("pid");
-        // Stopped, the shepherd can't be quicker than the second signal.
-        let shepherd = shepherd_of(child);
-        signal(shepherd, libc::SIGSTOP);
-        wait_state(shepherd, 'T');
-        client.shoot();
-        signal(shepherd, libc::SIGKILL);
-        client.end();
-        wait_nothing_left(GRACE_AND_2S);
-        assert!(folder(&place).exists(), "nobody was left to remove it");
-        assert!(puppet("exit 0").cgroup(Cgroup::auto()).status().expect("status").success());
         assert!(!folder(&place).exists());
     });
 }
@@ -337,9 +299,7 @@ fn a_hundred_commands_in_groups_of_their_own_leave_no_directory() {
 #[test]
 fn a_process_killed_for_want_of_memory_is_a_reason_of_its_own() {
     arena(|| {
-        if place_with("memory").is_none() {
-            return;
-        }
+        let Some(_place) = place_with("memory") else { return };
         let output = netrunner_sync::Command::new("tail")
             .args(["-c", "200000000", "/dev/zero"])
             .stdout(Stdio::null())

@@ -183,6 +183,21 @@ fn a_guardian_survives_every_descriptor_that_is_passed_for_a_lane() {
 }
 
 #[test]
+fn a_guardian_removes_nothing_from_what_is_no_place_of_cgroups() {
+    arena_with_pidfds(|| {
+        let guardian = Guardian::start();
+        std::fs::create_dir_all("place/netrunner-1-0").expect("a name of ours");
+        let place = File::open("place").expect("open");
+        for _ in 0..20 {
+            guardian.lane.order(Order::Groups, &[place.as_fd()]).expect("order");
+        }
+        guardian.assert_serves();
+        guardian.over();
+        assert!(std::path::Path::new("place/netrunner-1-0").exists());
+    });
+}
+
+#[test]
 fn a_guardian_kills_its_own_shepherds_and_nobody_else() {
     arena_with_pidfds(|| {
         let mut canary = Canary::new();

@@ -138,6 +138,7 @@ fn random_orders_leave_nothing_and_hurt_nobody() {
                     Order::Bear(Session::Client),
                     Order::Retire,
                     Order::Guard,
+                    Order::Groups,
                 ]);
                 let mut bytes = ordered(order);
                 if random.chance(40) {

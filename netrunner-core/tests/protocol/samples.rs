@@ -104,6 +104,7 @@ pub(crate) fn for_each(mut with: impl FnMut(Message<'_>)) {
     with(Message::Order(Order::Bear(Session::Client)));
     with(Message::Order(Order::Retire));
     with(Message::Order(Order::Kill(Pid(0x7fff_ffff))));
+    with(Message::Order(Order::Groups));
     for_each_spawn(|spawn| with(Message::Request(Request::Spawn(spawn))));
     let id = CommandId(0xfffe_fdfc);
     for signal in [1, 15, 64] {

@@ -27,6 +27,7 @@ calls! {
     NR_WAIT4 = 61, SYS_wait4;
     NR_KILL = 62, SYS_kill;
     NR_FCNTL = 72, SYS_fcntl;
+    NR_FLOCK = 73, SYS_flock;
     NR_CHDIR = 80, SYS_chdir;
     NR_FCHDIR = 81, SYS_fchdir;
     NR_UMASK = 95, SYS_umask;
@@ -38,14 +39,17 @@ calls! {
     NR_SETGROUPS = 116, SYS_setgroups;
     NR_GETPGID = 121, SYS_getpgid;
     NR_GETSID = 124, SYS_getsid;
+    NR_FSTATFS = 138, SYS_fstatfs;
     NR_GETPRIORITY = 140, SYS_getpriority;
     NR_SETPRIORITY = 141, SYS_setpriority;
     NR_PRCTL = 157, SYS_prctl;
+    NR_FGETXATTR = 193, SYS_fgetxattr;
     NR_GETDENTS64 = 217, SYS_getdents64;
     NR_CLOCK_GETTIME = 228, SYS_clock_gettime;
     NR_EXIT_GROUP = 231, SYS_exit_group;
     NR_WAITID = 247, SYS_waitid;
     NR_OPENAT = 257, SYS_openat;
+    NR_NEWFSTATAT = 262, SYS_newfstatat;
     NR_UNLINKAT = 263, SYS_unlinkat;
     NR_PPOLL = 271, SYS_ppoll;
     NR_SIGNALFD4 = 289, SYS_signalfd4;
@@ -90,6 +94,11 @@ constants! {
     O_RDONLY: i32 = 0;
     O_WRONLY: i32 = 1;
     AT_REMOVEDIR: i32 = 0x200;
+    AT_SYMLINK_NOFOLLOW: i32 = 0x100;
+    AT_EMPTY_PATH: i32 = 0x1000;
+    LOCK_EX: i32 = 2;
+    LOCK_NB: i32 = 4;
+    CGROUP2_SUPER_MAGIC: i64 = 0x6367_7270;
     DT_DIR: u8 = 4;
     O_RDWR: i32 = 2;
     O_DIRECTORY: i32 = 0o200_000;
@@ -209,6 +218,30 @@ pub(crate) struct Termios {
     pub(crate) speeds: [u32; 2],
 }
 
+/// The part of `struct stat` that tells a file from all others.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Identity {
+    pub(crate) device: u64,
+    pub(crate) inode: u64,
+}
+
+/// `struct stat`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Stat {
+    pub(crate) identity: Identity,
+    pub(crate) rest: [u64; 16],
+}
+
+/// `struct statfs`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Statfs {
+    pub(crate) kind: i64,
+    pub(crate) rest: [u64; 14],
+}
+
 /// `struct pollfd`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
@@ -292,6 +325,11 @@ mod tests {
         assert_eq!(offset_of!(Rusage, voluntary_switches), offset_of!(libc::rusage, ru_nvcsw));
         assert_eq!(offset_of!(Rusage, involuntary_switches), offset_of!(libc::rusage, ru_nivcsw));
         assert_eq!(size_of::<WaitInfo>(), size_of::<libc::siginfo_t>());
+        assert_eq!(size_of::<Stat>(), size_of::<libc::stat>());
+        assert_eq!(offset_of!(Identity, device), offset_of!(libc::stat, st_dev));
+        assert_eq!(offset_of!(Identity, inode), offset_of!(libc::stat, st_ino));
+        assert_eq!(size_of::<Statfs>(), size_of::<libc::statfs>());
+        assert_eq!(offset_of!(Statfs, kind), offset_of!(libc::statfs, f_type));
         assert_eq!(size_of::<Termios>(), size_of::<libc::termios2>());
         assert_eq!(offset_of!(Termios, characters), offset_of!(libc::termios2, c_cc));
         assert_eq!(offset_of!(Termios, speeds), offset_of!(libc::termios2, c_ispeed));

@@ -330,10 +330,14 @@ pub(crate) fn read_file<'b>(path: &CStr, buffer: &'b mut [u8]) -> Result<&'b [u8
 
 /// The whole of a file of any length, which must not be a link.
 ///
-/// Only `children` files are opened in this way, which is how the tests' filter tells them from the
-/// many others without looking at each (`tests/src/lacks.rs`).
+/// Beside the files of cgroups only `children` files are opened in this way, which is how the tests'
+/// filter tells them from the many others without looking at each (`tests/src/lacks.rs`).
 pub(crate) fn read_long_file(path: &CStr) -> Result<Vec<u8>, Errno> {
-    let file = open(path, O_RDONLY | O_NOFOLLOW)?;
+    read_all(&open(path, O_RDONLY | O_NOFOLLOW)?)
+}
+
+/// What an open file still has.
+pub(crate) fn read_all(file: &Fd) -> Result<Vec<u8>, Errno> {
     let mut content = alloc::vec![0; 1024];
     let mut length = 0;
     loop {

@@ -3,7 +3,7 @@
 use core::ffi::CStr;
 
 use super::abi::*;
-use super::calls::{Errno, Fd, check};
+use super::calls::{Errno, Fd, check, plain};
 use super::x86_64::syscall;
 
 /// Opens what `name` is in `directory`, but no link.
@@ -27,6 +27,48 @@ pub(crate) fn remove_directory(above: &Fd, name: &CStr) -> Result<(), Errno> {
     let arguments = [above.number() as usize, name.as_ptr() as usize, flags, 0, 0, 0];
     // SAFETY: the name ends with a NUL.
     check(unsafe { syscall(NR_UNLINKAT, arguments) }).map(drop)
+}
+
+/// Whether the directory belongs to a hierarchy of cgroup v2.
+pub(crate) fn is_cgroup(directory: &Fd) -> bool {
+    let mut told = Statfs::default();
+    let arguments = [directory.number() as usize, &raw mut told as usize, 0, 0, 0, 0];
+    // SAFETY: the structure is writable and of the kernel's size.
+    let asked = check(unsafe { syscall(NR_FSTATFS, arguments) });
+    asked.is_ok() && told.kind == CGROUP2_SUPER_MAGIC
+}
+
+/// Takes the lock of a file that nobody has (`flock(2)`); false if somebody has it.
+pub(crate) fn lock(file: &Fd) -> bool {
+    let how = (LOCK_EX | LOCK_NB) as usize;
+    plain(NR_FLOCK, [file.number() as usize, how, 0, 0, 0, 0]).is_ok()
+}
+
+/// An extended attribute of a file, as far as the buffer holds it.
+pub(crate) fn attribute<'b>(
+    file: &Fd,
+    name: &CStr,
+    buffer: &'b mut [u8],
+) -> Result<&'b [u8], Errno> {
+    let (start, length) = (buffer.as_mut_ptr() as usize, buffer.len());
+    let arguments = [file.number() as usize, name.as_ptr() as usize, start, length, 0, 0];
+    // SAFETY: the name ends with a NUL, and the buffer is writable for its length.
+    let length = check(unsafe { syscall(NR_FGETXATTR, arguments) })?;
+    Ok(&buffer[..length.min(buffer.len())])
+}
+
+/// Whether the directory that was opened is still the one that the name leads to.
+pub(crate) fn is_still(above: &Fd, name: &CStr, directory: &Fd) -> bool {
+    let there = identity(above, name, AT_SYMLINK_NOFOLLOW);
+    there.is_some() && there == identity(directory, c"", AT_EMPTY_PATH)
+}
+
+fn identity(directory: &Fd, name: &CStr, flags: i32) -> Option<Identity> {
+    let mut stat = Stat::default();
+    let (name, to) = (name.as_ptr() as usize, &raw mut stat as usize);
+    let arguments = [directory.number() as usize, name, to, flags as usize, 0, 0];
+    // SAFETY: the name ends with a NUL, and the structure is writable and of the kernel's size.
+    check(unsafe { syscall(NR_NEWFSTATAT, arguments) }).ok().map(|_| stat.identity)
 }
 
 /// What an entry of a directory is, as far as anybody asks.

@@ -9,7 +9,7 @@
 //! | `ignore SIG` `default SIG` `block SIG` `on SIG N` `note SIG FILE` | `on`: exit N; `note`: append its number |
 //! | `stop` `setsid` `group` `subreaper` `no-death-signal` `become ID` | about itself |
 //! | `fork [ … ]` `daemon [ … ]` `wait` | a copy that runs the script and exits 0; twice, as an orphan; wait for all |
-//! | `storm TOTAL CHAINS` `storm-setsid TOTAL CHAINS` | chains of processes that fork and exit, bounded, then sleep |
+//! | `storm TOTAL CHAINS` `storm-setsid TOTAL CHAINS` | chains of processes that fork and exit, bounded; the last of each makes the file `calm` and sleeps |
 //! | `thread [ … ]` `end-thread` | a second thread does the script and ends; the calling thread ends |
 //! | `lock FILE` `lock-in DIR` | held until this process is gone |
 //! | `touch FILE` `await FILE` `close N` `chdir DIR` | |
@@ -243,6 +243,7 @@ fn storm(total: u64, chains: u64, new_sessions: bool) {
                     let _ = sys::setsid();
                 }
                 if forks.fetch_add(1, Ordering::Relaxed) >= total {
+                    drop(File::create("calm"));
                     sys::pause_for_ever();
                 }
                 match sys::fork() {

@@ -1,0 +1,79 @@
+//! Which children have ended, and when each is reaped: the leader last, as its zombie pins its number.
+
+use netrunner_core::message::Pid;
+use netrunner_core::supervise::Standing;
+
+use super::{Leader, Shepherd};
+use crate::procfs::Kinship;
+use crate::sys::calls::{self, Children};
+
+/// In a fork storm children end faster than they are reaped. After so many the lane is heard, or a kill
+/// would wait for the storm's end.
+const AT_ONCE: u32 = 64;
+
+impl Shepherd {
+    /// Looks at the children that have ended; at some of them, if there are many.
+    pub(super) fn see_children(&mut self) {
+        self.unseen = false;
+        for _ in 0..AT_ONCE {
+            match calls::peek_children() {
+                Children::Alive => return,
+                Children::None => {
+                    self.machine.handle_empty();
+                    return self.perform();
+                }
+                Children::Ended(pid) => {
+                    let is_leader = self.group() == Some(pid);
+                    let seen = if is_leader && self.machine.standing() != Standing::Kept {
+                        self.see_leader()
+                    } else {
+                        self.reap(pid)
+                    };
+                    if !seen {
+                        return;
+                    }
+                }
+            }
+        }
+        self.unseen = true;
+    }
+
+    /// The child has ended. Where it was the last to live, it is reaped at once, and any zombies beside
+    /// it in the next turns. Else its zombie is first in line and hides the others from `waitid`, so
+    /// they are looked for one by one; it is reaped itself only when nothing else lives. True if it was.
+    ///
+    /// The list of the others may miss one (its reader can, when others end meanwhile): then the
+    /// leader is gone too early, and the rest is dealt with one by one, without its group.
+    fn see_leader(&mut self) -> bool {
+        let Some(leader) = self.group() else { return false };
+        let first_time = self.live.as_ref().is_some_and(|live| live.leader == Leader::Alive);
+        if let Some(live) = &mut self.live {
+            live.leader = Leader::Zombie;
+        }
+        let mut others = false;
+        if calls::some_child_lives() {
+            for pid in Kinship::of_own_children().1 {
+                others |= pid != leader && !self.reap(pid);
+            }
+        }
+        let reaped = !others && self.reap(leader);
+        // The proof that nothing is left, or that something is, comes from the kernel.
+        if first_time && (!reaped || calls::peek_children() != Children::None) {
+            self.machine.handle_child_ended(calls::now());
+            self.perform();
+        }
+        reaped
+    }
+
+    /// Reaps this child if it has ended.
+    pub(super) fn reap(&mut self, pid: Pid) -> bool {
+        let Some(reaped) = calls::reap(pid) else { return false };
+        if let Some(live) = &mut self.live {
+            live.usage = live.usage.and(reaped.usage);
+            if live.pid == pid && !matches!(live.leader, Leader::Reaped(_)) {
+                live.leader = Leader::Reaped(reaped.status);
+            }
+        }
+        true
+    }
+}
