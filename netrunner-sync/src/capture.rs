@@ -18,6 +18,7 @@ use crate::ear::Blocking;
 use crate::engine::Attempt;
 use crate::error::Result;
 use crate::feed::{Fed, Feed};
+use crate::mover::Stream;
 use crate::outcome::Captured;
 use crate::report::{IoCounters, Output};
 use crate::running::{Progress, Role, Running};
@@ -39,10 +40,10 @@ pub(crate) struct Capture {
 #[derive(Default)]
 struct Reading {
     /// None once it has ended.
-    outlet: Option<Outlet>,
+    outlet: Option<Arc<Outlet>>,
     bytes: Vec<u8>,
-    /// How much was read and not kept.
-    ignored: u64,
+    /// How much was read and is not here any more.
+    gone: u64,
     keep: Keep,
 }
 
@@ -60,9 +61,12 @@ const ROOM: usize = 4 << 10;
 /// The least room for a read once an output has proved to be long: a whole pipe.
 const MORE_ROOM: usize = 64 << 10;
 
+/// How often one output is read before others have their turn.
+const READS_IN_TURN: usize = 4;
+
 impl Reading {
     fn new(outlet: Option<Outlet>, keep: Keep) -> Reading {
-        Reading { outlet, bytes: Vec::new(), ignored: 0, keep }
+        Reading { outlet: outlet.map(Arc::new), bytes: Vec::new(), gone: 0, keep }
     }
 
     /// Reads what is there. A read that leaves room has emptied the pipe.
@@ -81,7 +85,7 @@ impl Reading {
             Ok(_) => {
                 let full = self.bytes.len() == self.bytes.capacity();
                 if self.keep == Keep::Nothing {
-                    self.ignored += self.bytes.len() as u64;
+                    self.gone += self.bytes.len() as u64;
                     self.bytes.clear();
                 }
                 if full {
@@ -104,7 +108,7 @@ impl Reading {
         match writers {
             Writers::Gone => self.read(),
             Writers::Perhaps => {
-                let pipe = self.outlet.as_ref().map(Outlet::pipe);
+                let pipe = self.outlet.as_ref().map(|outlet| outlet.pipe());
                 let mut left = pipe.map_or(0, turn::unread);
                 while left > 0 && self.outlet.is_some() {
                     let before = self.count();
@@ -118,7 +122,7 @@ impl Reading {
     }
 
     fn count(&self) -> u64 {
-        self.bytes.len() as u64 + self.ignored
+        self.bytes.len() as u64 + self.gone
     }
 }
 
@@ -150,15 +154,61 @@ impl Capture {
         Capture { feed, fed, stdout, stderr }
     }
 
+    /// Where it is fed, as long as there is something to feed.
+    pub(crate) fn feed_pipe(&self) -> Option<Arc<OwnedFd>> {
+        self.feed.as_ref().map(Feed::pipe)
+    }
+
+    fn reading(&mut self, stream: Stream) -> &mut Reading {
+        match stream {
+            Stream::Stdout => &mut self.stdout,
+            Stream::Stderr => &mut self.stderr,
+        }
+    }
+
+    /// One of the outputs, until it has ended.
+    pub(crate) fn outlet(&mut self, stream: Stream) -> Option<Arc<Outlet>> {
+        self.reading(stream).outlet.clone()
+    }
+
+    /// Reads what is there, but no more than a few pipes full: others want to be read too.
+    pub(crate) fn read_some(&mut self, stream: Stream) {
+        let reading = self.reading(stream);
+        for _ in 0..READS_IN_TURN {
+            if reading.read_once() == Read::Empty {
+                return;
+            }
+        }
+    }
+
+    /// What was read of an output and is still here.
+    pub(crate) fn held(&mut self, stream: Stream) -> &[u8] {
+        &self.reading(stream).bytes
+    }
+
+    /// Somebody else has got what was here.
+    pub(crate) fn forget(&mut self, stream: Stream) {
+        let reading = self.reading(stream);
+        reading.gone += reading.bytes.len() as u64;
+        reading.bytes.clear();
+        // There may be thousands of them, each silent now.
+        reading.bytes.shrink_to(ROOM);
+    }
+
+    /// Reads what is left, once the outcome is there.
+    pub(crate) fn drain(&mut self, running: &Running) {
+        let writers = running.writers();
+        self.stdout.drain(writers);
+        self.stderr.drain(writers);
+    }
+
     fn is_idle(&self) -> bool {
         self.feed.is_none() && self.stdout.outlet.is_none() && self.stderr.outlet.is_none()
     }
 
     /// What was read, once the outcome is there.
     pub(crate) fn finish(mut self, running: &Running) -> Result<Output> {
-        let writers = running.writers();
-        self.stdout.drain(writers);
-        self.stderr.drain(writers);
+        self.drain(running);
         let io = match running.meter() {
             Some(meter) => {
                 meter.settle();
@@ -214,8 +264,8 @@ impl Capture {
             [
                 (word, PollFlags::IN),
                 (feed.as_deref(), PollFlags::OUT),
-                (self.stdout.outlet.as_ref().map(Outlet::pipe), PollFlags::IN),
-                (self.stderr.outlet.as_ref().map(Outlet::pipe), PollFlags::IN),
+                (self.stdout.outlet.as_ref().map(|outlet| outlet.pipe()), PollFlags::IN),
+                (self.stderr.outlet.as_ref().map(|outlet| outlet.pipe()), PollFlags::IN),
             ],
             None,
         )?;
@@ -238,7 +288,7 @@ impl Capture {
         })
     }
 
-    fn feed(&mut self) {
+    pub(crate) fn feed(&mut self) {
         // Closing the pipe is what the command sees as the end of its input.
         self.feed.take_if(|feed| feed.write() == Fed::All);
     }

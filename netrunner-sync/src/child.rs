@@ -63,7 +63,7 @@ pub struct Child {
 pub struct ChildHandle(pub(crate) Arc<Running>);
 
 /// Stops a command when it is dropped, unless that is over.
-pub(crate) struct Life(Arc<Running>);
+pub(crate) struct Life(pub(crate) Arc<Running>);
 
 impl Life {
     pub(crate) fn of(running: &Arc<Running>) -> Life {
@@ -87,6 +87,10 @@ impl Child {
             life: started.life,
             stops_told: 0,
         }
+    }
+
+    pub(crate) fn running(&self) -> &Arc<Running> {
+        &self.life.0
     }
 
     /// The process id of the child.

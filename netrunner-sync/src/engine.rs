@@ -18,7 +18,7 @@ use crate::contain;
 use crate::error::{Error, Result, shown};
 use crate::feed::Feed;
 use crate::guardian::Guardian;
-use crate::lane::{self, PATIENCE};
+use crate::lane::PATIENCE;
 use crate::meter::Meter;
 use crate::outcome::Captured;
 use crate::pool::Taken;
@@ -104,7 +104,7 @@ impl Attempt {
                 continue;
             }
             running.assign(Arc::clone(&shepherd), self.timeout);
-            match lane::send(shepherd.socket(), &bytes, &descriptors) {
+            match shepherd.send(&bytes, &descriptors) {
                 Ok(()) => {
                     if shepherd.ear().conversation().greeted() {
                         // One from the pool, which was alive a moment ago.
@@ -327,8 +327,42 @@ enum Unread {
 }
 
 fn run(command: &mut Command, streams: Streams, keep: Keep, unread: Unread) -> Result<Output> {
-    let Launch { running, mut attempt, ends } = prepare(command, streams, Notify::End)?;
-    let _life = Life::of(&running);
+    let ready = make_ready(command, streams, Notify::End, keep, unread)?;
+    let Ready { running, life: _life, mut attempt, mut capture, reader, _unread } = ready;
+    capture.run(&running, &mut attempt)?;
+    let output = capture.finish(&running)?;
+    check_reader(reader.as_ref(), &running, output)
+}
+
+/// A command that is to be run to its end, and whose request was not sent yet.
+pub(crate) struct Ready {
+    pub(crate) running: Arc<Running>,
+    pub(crate) life: Life,
+    pub(crate) attempt: Attempt,
+    pub(crate) capture: Capture,
+    /// What feeds it, if that is a reader.
+    pub(crate) reader: Option<ReaderFeed>,
+    _unread: (Option<Outlet>, Option<Outlet>),
+}
+
+/// Makes a command ready that somebody else runs to its end, among others, and captures it.
+pub(crate) fn make_ready_among_others(
+    command: &mut Command,
+    streams: Streams,
+    notify: Notify,
+) -> Result<Ready> {
+    make_ready(command, streams, notify, Keep::All, Unread::No)
+}
+
+fn make_ready(
+    command: &mut Command,
+    streams: Streams,
+    notify: Notify,
+    keep: Keep,
+    unread: Unread,
+) -> Result<Ready> {
+    let Launch { running, attempt, ends } = prepare(command, streams, notify)?;
+    let life = Life::of(&running);
     let Ends { stdin, input, stdout, stderr } = ends;
     let written = counter(&running);
     let mut reader = None;
@@ -349,10 +383,8 @@ fn run(command: &mut Command, streams: Streams, keep: Keep, unread: Unread) -> R
         Unread::No => ((stdout, stderr), (None, None)),
         Unread::Yes => ((None, None), (stdout, stderr)),
     };
-    let mut capture = Capture::new(feed, written, captured.0, captured.1, keep);
-    capture.run(&running, &mut attempt)?;
-    let output = capture.finish(&running)?;
-    check_reader(reader.as_ref(), &running, output)
+    let capture = Capture::new(feed, written, captured.0, captured.1, keep);
+    Ok(Ready { running, life, attempt, capture, reader, _unread })
 }
 
 /// The output, unless the reader that was to feed the command has failed.

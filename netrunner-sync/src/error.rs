@@ -49,6 +49,8 @@ enum Kind {
     Outcome { program: OsString },
     /// The shepherd ended, or made no sense, before it told how its child ended.
     ShepherdLost { program: OsString, detail: String },
+    /// It was not started, as nothing more was to be.
+    NotRun { program: OsString },
     /// Some of the command's processes could not be ended.
     Unkillable { program: OsString, survivors: Vec<Leftover> },
 }
@@ -80,6 +82,10 @@ impl Error {
         Error::new(Kind::ShepherdLost { program, detail: detail.into() })
     }
 
+    pub(crate) fn not_run(program: &OsStr) -> Error {
+        Error::new(Kind::NotRun { program: program.to_owned() })
+    }
+
     pub(crate) fn unkillable(program: &OsStr, survivors: Vec<Leftover>) -> Error {
         Error::new(Kind::Unkillable { program: program.to_owned(), survivors })
     }
@@ -105,7 +111,9 @@ impl Error {
             Kind::Invalid { .. } => io::ErrorKind::InvalidInput,
             Kind::System { cause, .. } | Kind::Exec { cause, .. } => cause.kind(),
             Kind::Outcome { .. } if self.is_timeout() => io::ErrorKind::TimedOut,
-            Kind::Outcome { .. } | Kind::Unkillable { .. } => io::ErrorKind::Other,
+            Kind::Outcome { .. } | Kind::NotRun { .. } | Kind::Unkillable { .. } => {
+                io::ErrorKind::Other
+            }
             Kind::ShepherdLost { .. } => io::ErrorKind::ConnectionAborted,
         }
     }
@@ -124,6 +132,7 @@ impl Error {
             Kind::Invalid { .. }
             | Kind::Outcome { .. }
             | Kind::ShepherdLost { .. }
+            | Kind::NotRun { .. }
             | Kind::Unkillable { .. } => None,
         }
     }
@@ -225,6 +234,13 @@ impl Error {
         matches!(self.0.kind, Kind::Unkillable { .. })
     }
 
+    /// The job was not started, because all were [stopped](crate::JobsHandle::stop_all) before, or
+    /// another one had failed ([`Jobs::fail_fast`](crate::Jobs::fail_fast)).
+    #[must_use]
+    pub fn is_not_run(&self) -> bool {
+        matches!(self.0.kind, Kind::NotRun { .. })
+    }
+
     fn judged(&self) -> Option<Reason> {
         match (&self.0.kind, &self.0.output) {
             (Kind::Outcome { .. }, Some(output)) => Some(output.report.reason),
@@ -234,6 +250,7 @@ impl Error {
                 | Kind::System { .. }
                 | Kind::Exec { .. }
                 | Kind::ShepherdLost { .. }
+                | Kind::NotRun { .. }
                 | Kind::Unkillable { .. },
                 _,
             ) => None,
@@ -257,6 +274,9 @@ impl fmt::Display for Error {
             },
             Kind::ShepherdLost { program, detail } => {
                 write!(f, "lost the shepherd of `{}`: {detail}", shown(program))
+            }
+            Kind::NotRun { program } => {
+                write!(f, "`{}` was not started: the jobs were stopped", shown(program))
             }
             Kind::Unkillable { program, survivors } => {
                 write!(f, "failed to end all processes of `{}`: still alive", shown(program))?;
@@ -338,6 +358,7 @@ impl std::error::Error for Error {
             Kind::Invalid { .. }
             | Kind::Outcome { .. }
             | Kind::ShepherdLost { .. }
+            | Kind::NotRun { .. }
             | Kind::Unkillable { .. } => None,
         }
     }

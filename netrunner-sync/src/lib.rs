@@ -109,6 +109,7 @@ mod ext;
 mod feed;
 mod guardian;
 mod input;
+mod jobs;
 mod kin;
 mod lane;
 mod launch;
@@ -135,6 +136,7 @@ mod sys;
 mod terminal;
 mod time;
 mod turn;
+mod wait_any;
 mod watcher;
 mod wiring;
 
@@ -153,14 +155,17 @@ pub use error::{Error, Result};
 pub use events::{Event, Events};
 pub use ext::{CommandExt, Resource};
 pub use input::Input;
+pub use jobs::{Finished, JobId, JobLine, Jobs, JobsHandle, OutputFile, OutputReader, Retries};
 pub use limits::Excess;
 pub use lines::Lines;
+pub use mover::Stream;
 pub use netrunner_cgroup::{self as cgroup, Cgroup, CgroupStats};
 pub use report::{IoCounters, Leftover, Leftovers, Output, Reason, Report, Usage};
 pub use shepherds::Shepherds;
 pub use signal::Signal;
 pub use stdio::Stdio;
 pub use streams::{ChildStderr, ChildStdin, ChildStdout};
+pub use wait_any::{wait_any, wait_any_deadline, wait_any_timeout};
 
 /// Compiles and runs the example of the front page.
 #[cfg(doctest)]

@@ -93,7 +93,8 @@ impl Outcome {
             Outcome::Ended { report, survivors } => {
                 let (status, mut report) = (report.status, report.clone());
                 report.io = io.unwrap_or(report.io);
-                let output = Output { status, stdout, stderr, report };
+                let output =
+                    Output { status, stdout, stderr, report, stdout_file: None, stderr_file: None };
                 if survivors.is_empty() {
                     Ok(output)
                 } else {
@@ -118,7 +119,8 @@ impl Outcome {
                     cgroup: None,
                     containment: Containment::Tree,
                 };
-                let output = Output { status, stdout, stderr, report };
+                let output =
+                    Output { status, stdout, stderr, report, stdout_file: None, stderr_file: None };
                 Err(Error::shepherd_lost(program, detail.clone()).with_output(output))
             }
         }

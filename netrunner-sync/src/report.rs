@@ -8,6 +8,7 @@ use netrunner_cgroup::CgroupStats;
 
 use crate::capabilities::Containment;
 use crate::error::{Error, Result};
+use crate::jobs::OutputFile;
 
 /// Everything a command left: its status, what it wrote, and a [`Report`].
 ///
@@ -30,6 +31,11 @@ pub struct Output {
     pub stderr: Vec<u8>,
     /// How it came about.
     pub report: Report,
+    /// The standard output, all of it, where it was too long to be kept in memory
+    /// ([`Jobs::spill`](crate::Jobs::spill)); `stdout` is empty then.
+    pub stdout_file: Option<OutputFile>,
+    /// The same of the standard error.
+    pub stderr_file: Option<OutputFile>,
 }
 
 impl Output {

@@ -39,7 +39,7 @@ mod role;
 mod silence;
 mod stops;
 
-pub(crate) use role::{Progress, Role};
+pub(crate) use role::{HeldRole, Progress, Role};
 
 pub(crate) struct Running {
     id: CommandId,
@@ -457,7 +457,7 @@ impl Running {
         self.runtime.tell(word);
     }
 
-    fn ensure_here(&self) -> Result<()> {
+    pub(crate) fn ensure_here(&self) -> Result<()> {
         if self.runtime.is_here() {
             return Ok(());
         }

@@ -1,7 +1,7 @@
 //! One shepherd as the client knows it: its lane, its process, and the command that it serves.
 
 use std::io;
-use std::os::fd::OwnedFd;
+use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
 
@@ -48,6 +48,9 @@ pub(crate) enum Blow {
 
 pub(crate) struct Shepherd {
     socket: Arc<OwnedFd>,
+    /// Locked by whoever sends. A long request goes out in pieces, and a thread that still wants to end
+    /// the command before it must not write between them.
+    sending: Mutex<()>,
     /// Locked by the one thread that reads for the command of the moment.
     ear: Mutex<Ear>,
     /// Not there before it has said hello.
@@ -70,6 +73,7 @@ impl Shepherd {
         set_socket_timeout(&socket, Timeout::Recv, Some(PATIENCE))?;
         Ok(Arc::new(Shepherd {
             socket: Arc::new(socket),
+            sending: Mutex::default(),
             ear: Mutex::new(Ear::new()),
             process: OnceLock::new(),
             asked: AtomicBool::new(false),
@@ -136,10 +140,17 @@ impl Shepherd {
         self.serving.lock().unwrap_or_else(PoisonError::into_inner).upgrade()
     }
 
-    /// Sends a short request without waiting.
+    /// Sends a long request, with its descriptors; as [`lane::send`].
+    pub(crate) fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
+        let _turn = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
+        lane::send(&self.socket, bytes, descriptors)
+    }
+
+    /// Sends a short request without waiting for the shepherd.
     pub(crate) fn request(&self, request: &Request<'_>) -> rustix::io::Result<()> {
         let mut bytes = Vec::new();
         request.encode(&mut bytes);
+        let _turn = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
         lane::send_at_once(&self.socket, &bytes)
     }
 

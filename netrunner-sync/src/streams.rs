@@ -198,6 +198,12 @@ impl Outlet {
     }
 }
 
+impl AsFd for Outlet {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
 impl From<OwnedFd> for Outlet {
     fn from(fd: OwnedFd) -> Outlet {
         Outlet::new(fd, None)

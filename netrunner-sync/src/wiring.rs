@@ -34,19 +34,21 @@ pub(crate) enum Streams {
     Inherit,
     /// No input and both outputs captured, as `output` has it.
     Capture,
+    /// No input and both outputs inherited, as `Jobs` may have it.
+    PassThrough,
 }
 
 impl Streams {
     fn input(self) -> Stdio {
         match self {
             Streams::Inherit => Stdio::inherit(),
-            Streams::Capture => Stdio::null(),
+            Streams::Capture | Streams::PassThrough => Stdio::null(),
         }
     }
 
     pub(crate) fn output(self) -> Stdio {
         match self {
-            Streams::Inherit => Stdio::inherit(),
+            Streams::Inherit | Streams::PassThrough => Stdio::inherit(),
             Streams::Capture => Stdio::piped(),
         }
     }
@@ -87,7 +89,7 @@ pub(crate) fn connect(
 }
 
 /// Finds what an earlier spawn consumed, before anything is consumed now.
-fn check(command: &Command) -> Result<()> {
+pub(crate) fn check(command: &Command) -> Result<()> {
     let is_spent = |stdio: &Stdio| matches!(stdio.0, Source::Spent);
     let stdin = match &command.stdin {
         Some(Stdin::Stdio(stdio)) => is_spent(stdio),
@@ -105,7 +107,10 @@ fn check(command: &Command) -> Result<()> {
     ];
     match streams.into_iter().find(|(spent, _)| *spent) {
         Some((_, stream)) => Err(spent(&format!("what was to be the {}", stream.name()))),
-        None => Ok(()),
+        None => match command.descriptors.iter().find(|(_, fd)| fd.is_none()) {
+            Some((number, _)) => Err(spent(&format!("descriptor {number}"))),
+            None => Ok(()),
+        },
     }
 }
 

@@ -9,7 +9,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use netrunner_sync::{
-    ChildHandle, Command, CommandExt as _, Error, Input, Resource, Shepherds, Signal, Stdio,
+    ChildHandle, Command, CommandExt as _, Error, Input, Jobs, Resource, Shepherds, Signal, Stdio,
+    wait_any,
 };
 use netrunner_tests::seccomp::{self, Handed, Only, Rule};
 use netrunner_tests::sys;
@@ -34,6 +35,12 @@ fn end_of_lines(end: fn(&ChildHandle)) -> String {
     let mut lines = puppet("sleep forever").lines().expect("lines");
     end(&lines.handle());
     told::line(&lines.next().expect("an item").expect_err("an error"))
+}
+
+/// What a job comes to.
+fn of_job(mut jobs: Jobs, command: Command) -> String {
+    jobs.push(command);
+    told::line(&jobs.next().expect("told").result.expect_err("an error"))
 }
 
 /// `starts` after something was done to it that can't be.
@@ -363,6 +370,33 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ("`max_output` can't be held on a … that is no pipe", || {
         refused(|command| command.max_output(1).stdout(Stdio::inherit()))
+    }),
+    ("`…` was not started: the jobs were stopped", || {
+        let jobs = Jobs::new(1);
+        jobs.handle().stop_all();
+        of_job(jobs, puppet("exit 0"))
+    }),
+    ("failed to write the output of `…` to a temporary file: …", || {
+        let mut jobs = Jobs::new(1);
+        jobs.spill(0);
+        let before = std::env::var("TMPDIR").expect("the arena's");
+        sys::set_var("TMPDIR", "/no/such/directory");
+        let line = of_job(jobs, puppet("print much"));
+        sys::set_var("TMPDIR", &before);
+        line
+    }),
+    ("failed to make a poller: …", || {
+        without_descriptors(|| of_job(Jobs::new(1), puppet("exit 0")))
+    }),
+    ("there is no child to wait for", || told::line(&wait_any(&mut []).expect_err("nobody"))),
+    ("failed to poll the lanes of several commands: …", || {
+        let spawn = || puppet("sleep forever").spawn().expect("spawn");
+        let mut children = [spawn(), spawn()];
+        // poll(2) takes no more descriptors than may be open.
+        sys::set_soft_limit(libc::RLIMIT_NOFILE, 1).expect("take them away");
+        let error = wait_any(&mut children).expect_err("too many to poll");
+        sys::set_soft_limit(libc::RLIMIT_NOFILE, 1_000).expect("give them back");
+        told::line(&error)
     }),
     ("failed to read a line of `…` as UTF-8: …", || {
         let mut lines = puppet("cat").input(b"\xff").lines().expect("lines");

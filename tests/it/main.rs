@@ -18,6 +18,9 @@ mod fallbacks;
 mod faults;
 mod harness;
 mod harness_itself;
+mod jobs;
+mod jobs_ends;
+mod jobs_streams;
 mod p10_bad_bytes;
 mod p10_greedy_client;
 mod p10_hostile_client;
@@ -46,3 +49,4 @@ mod strange_clients;
 mod terminal;
 #[path = "../src/told.rs"]
 mod told;
+mod wait_any;

@@ -11,7 +11,7 @@ use crate::harness::*;
 const MUCH: u64 = 1 << 30;
 
 /// What a body may take on top of what it had: buffers, and what the allocator keeps.
-const LITTLE: u64 = 64 << 20;
+pub(crate) const LITTLE: u64 = 64 << 20;
 
 /// The most memory that this process ever had resident, in bytes.
 fn peak() -> u64 {
@@ -21,7 +21,7 @@ fn peak() -> u64 {
 }
 
 #[track_caller]
-fn in_little_memory(work: impl FnOnce()) {
+pub(crate) fn in_little_memory(work: impl FnOnce()) {
     let before = peak();
     work();
     let more = peak() - before;

@@ -1,5 +1,6 @@
 //! The reader role: to be the one thread that reads a command's lane, and what reading brings.
 
+use std::mem::ManuallyDrop;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Instant;
@@ -48,6 +49,30 @@ impl Drop for Role<'_> {
         if state.watched && self.running.outcome.get().is_some() {
             self.running.runtime.tell(Word::Look(self.running.id));
         }
+    }
+}
+
+/// The role in the hands of somebody who reads for many commands in turn, from the start of each to
+/// its end. Given up when dropped.
+pub(crate) struct HeldRole(Arc<Running>);
+
+impl HeldRole {
+    /// Takes it for the spawn itself, as [`Running::begin`].
+    pub(crate) fn begin(running: &Arc<Running>) -> HeldRole {
+        // It is given up by the one that is returned.
+        std::mem::forget(running.begin());
+        HeldRole(Arc::clone(running))
+    }
+
+    /// The role, for one thing that is done in it. It is not given up with this.
+    pub(crate) fn role(&self) -> ManuallyDrop<Role<'_>> {
+        ManuallyDrop::new(Role { running: &self.0 })
+    }
+}
+
+impl Drop for HeldRole {
+    fn drop(&mut self) {
+        drop(Role { running: &self.0 });
     }
 }
 
@@ -109,6 +134,8 @@ impl Role<'_> {
                 }
                 Ok(Some((Heard::Runs, descriptor))) => {
                     running.lock().child = descriptor;
+                    // Where the start itself was not to be told, this is the first word of it.
+                    progress = Progress::Started;
                     continue;
                 }
                 Ok(Some((Heard::Started(pid), _))) => {

@@ -15,6 +15,7 @@
 //! | `try-output [ … ]` | may fail, must return |
 //! | `attempt WAY [ … ]` | `output`, `status`, `spawn` (and wait) or `pipes` (spawn with three): prints `ok`, or the error |
 //! | `churn N [ … ]` `churn-spawn N [ … ]` | `output`, or spawn + wait, N times or `forever` |
+//! | `jobs N [ … ]` | N at a time by `Jobs`, for ever: each that is over is followed by another |
 //! | `threads N [ client script ]` `thread [ client script ]` | all joined; the children of `thread` come to us |
 //! | `fork [ client script ]` | a raw copy of this process does the script and exits |
 //! | `copy-wait` | such a copy waits for the current child, and prints the error; it has ended then |
@@ -41,7 +42,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use netrunner_sync::{
-    Cgroup, Child, Command, CommandExt as _, ExitStatus, Leftovers, Shepherds, Stdio,
+    Cgroup, Child, Command, CommandExt as _, ExitStatus, Jobs, Leftovers, Shepherds, Stdio,
 };
 use netrunner_tests::failed::{fail, must};
 use netrunner_tests::script::Words;
@@ -220,6 +221,19 @@ impl Client {
                         let mut child = must(verb, command.spawn());
                         must(verb, child.wait());
                     }
+                }
+            }
+            "jobs" => {
+                let count = words.number(verb) as usize;
+                let script = words.bracketed(verb);
+                let mut jobs = Jobs::new(count);
+                for _ in 0..count {
+                    jobs.push(self.settings.command(script));
+                }
+                jobs.start();
+                while let Some(finished) = jobs.next() {
+                    must(verb, finished.result);
+                    jobs.push(self.settings.command(script));
                 }
             }
             _ => return false,

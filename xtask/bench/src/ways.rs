@@ -275,12 +275,18 @@ impl Staying {
 
     /// Waits until it has ended, and checks that it ended by this.
     pub(crate) fn wait(&mut self, how: End) -> Result<()> {
-        use std::os::unix::process::ExitStatusExt as _;
-        let status = match self {
+        how.check(match self {
             Staying::Std(child) => child.wait()?,
             Staying::NetRunner(child) => child.wait()?,
-        };
-        let signal = match how {
+        })
+    }
+}
+
+impl End {
+    /// Checks that a child has ended by it.
+    pub(crate) fn check(self, status: ExitStatus) -> Result<()> {
+        use std::os::unix::process::ExitStatusExt as _;
+        let signal = match self {
             End::Kill => libc::SIGKILL,
             End::Term => libc::SIGTERM,
         };

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Instant;
 
+use netrunner_sync::{Command, Jobs, Stdio};
 use rustix::process::{Resource, getrlimit};
 
 use crate::measured::{Measured, Unit};
@@ -11,7 +12,11 @@ use crate::scenarios::{Context, named};
 use crate::ways::{End, Staying, Way};
 use crate::{Extent, Result, process_table};
 
+/// Who starts them: one after the other, or all of them by `Jobs`.
 const WAYS: [Way; 2] = [Way::Std, Way::NetRunner];
+
+/// The name of the contender that pushes all commands and then lets `Jobs` start them together.
+pub(crate) const JOBS: &str = "NetRunner Jobs";
 
 /// What a command takes at most: the child and a shepherd; some descriptors of the client.
 const PROCESSES: usize = 2;
@@ -61,6 +66,23 @@ impl Program {
         };
         (1..=count).map(start).collect()
     }
+
+    /// So many of them, all asked for before the first answer is waited for.
+    fn start_jobs(&self, count: usize) -> Result<Jobs> {
+        let mut jobs = Jobs::new(count);
+        for _ in 0..count {
+            let mut command = Command::new(&self.path);
+            command.arg(self.arg).stdin(Stdio::null());
+            command.stdout(Stdio::null()).stderr(Stdio::null());
+            jobs.push(command);
+        }
+        let started = jobs.start();
+        if started == count {
+            return Ok(jobs);
+        }
+        let first = jobs.next().and_then(|finished| finished.result.err());
+        Err(format!("{JOBS}: {started} of {count} started: {first:?}").into())
+    }
 }
 
 /// Ends all, and then waits for all.
@@ -93,6 +115,15 @@ pub(super) fn plan(context: &Context) -> Plan {
     }
 }
 
+/// The same by `Jobs`.
+fn end_jobs(jobs: Jobs, how: End) -> Result<()> {
+    match how {
+        End::Kill => jobs.handle().kill_all(),
+        End::Term => jobs.handle().stop_all(),
+    }
+    jobs.into_iter().try_for_each(|finished| how.check(finished.result?.status))
+}
+
 fn measure(
     context: &Context,
     key: &str,
@@ -102,8 +133,15 @@ fn measure(
 ) -> Result<Measured> {
     let mut notes = Vec::new();
     let count = allowed(count, &mut notes)?;
-    let rounds = alternate(&plan(context), WAYS.len(), 2, |contender| {
+    let rounds = alternate(&plan(context), WAYS.len() + 1, 2, |contender| {
         let began = Instant::now();
+        if contender == WAYS.len() {
+            let jobs = program.start_jobs(count)?;
+            let started = began.elapsed();
+            let began = Instant::now();
+            end_jobs(jobs, how)?;
+            return Ok(vec![started.as_secs_f64(), began.elapsed().as_secs_f64()]);
+        }
         let children = program.start(WAYS[contender], count)?;
         let started = began.elapsed();
         let began = Instant::now();
@@ -115,7 +153,8 @@ fn measure(
         End::Term => "stop",
     };
     let keys = [format!("{key}/start"), format!("{key}/{ending}")].map(|key| (key, Unit::Seconds));
-    let mut measured = named(rounds, &keys, &WAYS.map(Way::name));
+    let [std, ours] = WAYS.map(Way::name);
+    let mut measured = named(rounds, &keys, &[std, ours, JOBS]);
     measured.notes.extend(notes);
     Ok(measured)
 }

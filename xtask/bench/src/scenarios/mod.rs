@@ -12,6 +12,7 @@ mod many;
 mod memory;
 mod threads;
 
+pub(crate) use many::JOBS;
 use serde_json::Value;
 
 use crate::measured::{Measured, Metric, Series, Unit};
