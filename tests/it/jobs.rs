@@ -348,6 +348,34 @@ fn a_deadline_in_the_past_never_waits_and_loses_nothing() {
     });
 }
 
+#[test]
+fn a_nudge_brings_the_one_who_waits_back_and_is_remembered() {
+    arena(|| {
+        let mut jobs = Jobs::new(1);
+        jobs.push(puppet("await go"));
+        jobs.start();
+        let handle = jobs.handle();
+        let nudger = std::thread::spawn({
+            let handle = handle.clone();
+            move || {
+                // Widens the race: the other one waits by then.
+                std::thread::sleep(Duration::from_millis(30));
+                handle.nudge();
+            }
+        });
+        assert!(jobs.next_timeout(Duration::from_secs(3600)).is_pending());
+        nudger.join().expect("join");
+        handle.nudge();
+        // Not for who starts them.
+        jobs.start();
+        assert!(jobs.next_timeout(Duration::from_secs(3600)).is_pending());
+        fs::write("go", "").expect("let it end");
+        handle.nudge();
+        // Nor does it keep a result from who waits for nothing else.
+        assert!(jobs.next().expect("told").is_success());
+    });
+}
+
 /// The threads of this process.
 fn threads() -> usize {
     fs::read_dir("/proc/self/task").expect("the own threads").count()

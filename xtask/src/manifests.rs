@@ -22,6 +22,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "crossbeam-channel",
             "clap?",
             "serde_json?",
+            "indicatif?",
         ],
     ),
 ];

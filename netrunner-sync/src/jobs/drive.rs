@@ -25,20 +25,24 @@ impl Jobs {
     /// Starts as many as may run, and waits for the word of each.
     pub(super) fn start_all(&mut self) -> usize {
         self.disown_in_copy();
-        self.heed();
+        let mut nudged = self.heed();
         loop {
             self.start_more(Notify::Start);
             if self.starting == 0 {
+                if nudged {
+                    // That was for who asks for a result.
+                    self.handle().nudge();
+                }
                 return self.active.len();
             }
             self.turn(None);
-            self.heed();
+            nudged |= self.heed();
         }
     }
 
     pub(super) fn step(&mut self, deadline: Option<Instant>) -> Poll<Option<Finished>> {
         self.disown_in_copy();
-        self.heed();
+        let mut nudged = self.heed();
         self.start_more(Notify::End);
         if !self.done.is_empty() && !self.active.is_empty() && self.looked.elapsed() > FRESH {
             // Whoever takes long with each result keeps the others at work all the same.
@@ -52,11 +56,11 @@ impl Jobs {
             if self.active.is_empty() && self.queue.is_empty() {
                 return Poll::Ready(None);
             }
-            let late = deadline.is_some_and(|at| at <= Instant::now());
-            self.turn(deadline);
-            self.heed();
+            let late = nudged || deadline.is_some_and(|at| at <= Instant::now());
+            self.turn(if nudged { Some(self.looked) } else { deadline });
+            nudged = self.heed();
             self.start_more(Notify::End);
-            if late && self.done.is_empty() {
+            if (late || nudged) && self.done.is_empty() {
                 return Poll::Pending;
             }
         }
@@ -77,8 +81,8 @@ impl Jobs {
         }
     }
 
-    /// Does what other threads have said.
-    fn heed(&mut self) {
+    /// Does what other threads have said, and tells whether the caller is to be asked for more.
+    fn heed(&mut self) -> bool {
         let heard = self.shared.hear();
         for id in heard.these {
             if let Some(pending) = self.queue.remove(id) {
@@ -90,6 +94,7 @@ impl Jobs {
                 self.give_out(id, pending.into_result());
             }
         }
+        heard.nudged
     }
 
     /// Sends the requests of all that may run, without waiting for an answer.

@@ -48,6 +48,13 @@ impl JobsHandle {
         self.0.end_all(End::Kill);
     }
 
+    /// Lets a [`next_deadline`](super::Jobs::next_deadline) that waits for a result return at once, with
+    /// `Pending`: for who has more to push. It is remembered where nobody waits.
+    pub fn nudge(&self) {
+        self.0.lock().nudged = true;
+        self.0.wake();
+    }
+
     /// Stops one job, or takes it out of those that wait. Nothing happens if it is over.
     pub fn stop(&self, id: JobId) {
         self.0.end(id, End::Stop);
@@ -101,6 +108,8 @@ struct Words {
     all: Option<End>,
     /// These as well, and the driver has not heard of it.
     these: HashMap<JobId, End>,
+    /// The driver is to come back to its caller.
+    nudged: bool,
     /// Each from when its request was sent as a whole: two writers would mix their words.
     running: HashMap<JobId, Weak<Running>>,
 }
@@ -110,6 +119,7 @@ struct Words {
 pub(super) struct Heard {
     pub(super) all: Option<End>,
     pub(super) these: Vec<JobId>,
+    pub(super) nudged: bool,
 }
 
 impl Shared {
@@ -178,6 +188,7 @@ impl Shared {
     pub(super) fn hear(&self) -> Heard {
         let mut words = self.lock();
         let these = std::mem::take(&mut words.these).into_keys().collect();
-        Heard { all: words.all, these }
+        let nudged = std::mem::take(&mut words.nudged);
+        Heard { all: words.all, these, nudged }
     }
 }

@@ -6,6 +6,8 @@ mod cgroup;
 mod descriptors;
 mod doctor;
 mod harness;
+mod jobs;
+mod jobs_ends;
 mod limits;
 mod options;
 mod outcomes;

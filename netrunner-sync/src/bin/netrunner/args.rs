@@ -70,6 +70,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Subcommands {
     Run(Box<Run>),
+    Jobs(Box<crate::jobs::Options>),
     Doctor(Doctor),
 }
 
@@ -232,7 +233,7 @@ mod tests {
         let words = ["netrunner", "run"].iter().chain(words);
         Cli::try_parse_from(words).map(|cli| match cli.command {
             Subcommands::Run(run) => *run,
-            Subcommands::Doctor(doctor) => panic!("{doctor:?}"),
+            other @ (Subcommands::Jobs(_) | Subcommands::Doctor(_)) => panic!("{other:?}"),
         })
     }
 

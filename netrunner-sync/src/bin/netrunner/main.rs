@@ -7,6 +7,7 @@ mod args;
 mod descriptors;
 mod doctor;
 mod group;
+mod jobs;
 mod passthrough;
 mod report;
 mod run;
@@ -31,6 +32,7 @@ fn main() -> ExitCode {
     let code = panic::catch_unwind(|| match Cli::try_parse() {
         Ok(cli) => match cli.command {
             Subcommands::Run(options) => run::run(*options),
+            Subcommands::Jobs(options) => jobs::jobs(*options),
             Subcommands::Doctor(options) => doctor::doctor(&options),
         },
         Err(answer) if !answer.use_stderr() => {

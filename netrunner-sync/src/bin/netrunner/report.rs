@@ -70,14 +70,19 @@ impl Facts {
         }
     }
 
-    /// One line of JSON; seconds as numbers, memory in bytes, what is not UTF-8 replaced.
+    /// One line of JSON.
     pub(crate) fn json(&self) -> String {
+        format!("{}\n", self.value())
+    }
+
+    /// Seconds as numbers, memory in bytes, what is not UTF-8 replaced.
+    pub(crate) fn value(&self) -> Value {
         let leftovers: Vec<Value> = self
             .leftovers
             .iter()
             .map(|(pid, name)| json!({ "pid": pid, "name": name.to_string_lossy() }))
             .collect();
-        let object = json!({
+        json!({
             "program": self.program.to_string_lossy(),
             "pid": self.pid,
             "reason": words(self.reason).0,
@@ -93,8 +98,7 @@ impl Facts {
             "leftovers": leftovers,
             "cgroup": self.cgroup.as_ref().map(cgroup),
             "containment": kind_word(self.containment),
-        });
-        format!("{object}\n")
+        })
     }
 
     /// A few lines, each beginning with `prefix`.
@@ -165,6 +169,11 @@ fn words(reason: Reason) -> (&'static str, &'static str) {
     }
 }
 
+/// How a command came out, to follow its name.
+pub(crate) fn phrase(report: &Report) -> String {
+    format!("{}{}", words(report.reason).1, status_phrase(report.status))
+}
+
 fn status_phrase(status: ExitStatus) -> String {
     let Some(signal) = status.signal() else {
         return match status.code() {
@@ -180,7 +189,7 @@ fn status_phrase(status: ExitStatus) -> String {
 }
 
 /// Cut and not rounded: there is no 60th second.
-fn seconds(duration: Duration) -> String {
+pub(crate) fn seconds(duration: Duration) -> String {
     let (minutes, seconds) = (duration.as_secs() / 60, duration.as_secs() % 60);
     let millis = duration.subsec_millis();
     match minutes {
@@ -189,7 +198,7 @@ fn seconds(duration: Duration) -> String {
     }
 }
 
-fn bytes(bytes: u64) -> String {
+pub(crate) fn bytes(bytes: u64) -> String {
     let kib = bytes / 1024;
     match kib {
         0..=1023 => format!("{kib} KiB"),
@@ -199,7 +208,7 @@ fn bytes(bytes: u64) -> String {
 }
 
 /// A name comes from whoever made the program: it must not move the cursor of who reads it.
-fn printable(name: &str) -> String {
+pub(crate) fn printable(name: &str) -> String {
     name.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
 }
 

@@ -40,6 +40,25 @@ impl Blocked {
         }
     }
 
+    /// The same for some, by number.
+    pub(crate) fn these(numbers: &[i32]) -> io::Result<Blocked> {
+        let mut set = MaybeUninit::uninit();
+        // SAFETY: sigemptyset(3) makes a valid set of the memory that it is given, to which
+        // sigaddset(3) adds; a number that it does not know it refuses.
+        let set: libc::sigset_t = unsafe {
+            libc::sigemptyset(set.as_mut_ptr());
+            for &number in numbers {
+                libc::sigaddset(set.as_mut_ptr(), number);
+            }
+            set.assume_init()
+        };
+        // SAFETY: as in `all`.
+        match unsafe { libc::pthread_sigmask(libc::SIG_BLOCK, &set, std::ptr::null_mut()) } {
+            0 => Ok(Blocked(set)),
+            errno => Err(io::Error::from_raw_os_error(errno)),
+        }
+    }
+
     /// sigwaitinfo(2): takes the next one.
     pub(crate) fn take(&self) -> io::Result<Taken> {
         let mut info = MaybeUninit::uninit();
@@ -63,6 +82,15 @@ impl Blocked {
             }
         }
     }
+}
+
+/// sigaction(2): whether a signal is ignored, as under nohup(1).
+pub(crate) fn is_ignored(number: i32) -> bool {
+    let mut action = MaybeUninit::uninit();
+    // SAFETY: no action is given, and there is room for the one that is asked for.
+    let asked = unsafe { libc::sigaction(number, std::ptr::null(), action.as_mut_ptr()) };
+    // SAFETY: sigaction(2) has filled it, since it did not fail.
+    asked == 0 && unsafe { action.assume_init().sa_sigaction } == libc::SIG_IGN
 }
 
 /// Asks something of `number` if it came open through exec. What this process opens itself is
