@@ -183,6 +183,17 @@ fn leaf_of(leaf: &Step) -> std::result::Result<OwnedFd, Errno> {
     if !stale::lock(&dir)? {
         return Err(Errno::BUSY);
     }
+    match settle(leaf, &dir, there) {
+        Ok(()) => Ok(dir),
+        Err(errno) => {
+            stale::unlock(&dir);
+            Err(errno)
+        }
+    }
+}
+
+/// Sees to it that the locked directory is the leaf, and new.
+fn settle(leaf: &Step, dir: &OwnedFd, there: bool) -> std::result::Result<(), Errno> {
     if !files::is_still(leaf.above.as_fd(), &leaf.name, dir.as_fd()) {
         return Err(Errno::NODEV);
     }
@@ -192,8 +203,8 @@ fn leaf_of(leaf: &Step) -> std::result::Result<OwnedFd, Errno> {
         rustix::fs::unlinkat(&leaf.above, &leaf.name, AtFlags::REMOVEDIR)?;
         return Err(Errno::NODEV);
     }
-    stale::mark(&dir);
-    Ok(dir)
+    stale::mark(dir);
+    Ok(())
 }
 
 /// Has the controllers enabled in every group from the delegated one down to that above the leaf.
@@ -220,16 +231,24 @@ fn enable_one(place: &Place, dir: &OwnedFd, at: &Path, controller: &str) -> Resu
     if enabled.split_whitespace().any(|name| name == controller) {
         return Ok(());
     }
+    let is_root = at == place.group && place.is_root();
     for _ in 0..TRIES {
-        match files::write(dir, FILE, &format!("+{controller}")) {
-            Ok(()) => return Ok(()),
-            // A group with processes of its own may not hand controllers down.
-            Err(Errno::BUSY) if at == place.group && !place.is_root() => {
-                if !place.is_delegated() {
-                    return Err(Unavailable::NotDelegated { group: place.group.clone() }.into());
-                }
-                step_aside(dir).map_err(failed)?;
+        // A group with processes of its own may not hand controllers down. The kernel says so of some;
+        // by others (`pids`, `cpu`, `cpuset`) it makes the group a threaded one, and those below invalid.
+        if !is_root && !files::read(dir, "cgroup.procs").map_err(failed)?.is_empty() {
+            if at != place.group {
+                return Err(failed(Errno::BUSY));
             }
+            if !place.is_delegated() {
+                return Err(Unavailable::NotDelegated { group: place.group.clone() }.into());
+            }
+            step_aside(dir).map_err(failed)?;
+        }
+        match files::write(dir, FILE, &format!("+{controller}")) {
+            Ok(()) if is_root || !is_threaded(dir) => return Ok(()),
+            // Somebody has forked into it meanwhile. The next round finds them.
+            Ok(()) => files::write(dir, FILE, &format!("-{controller}")).map_err(failed)?,
+            Err(Errno::BUSY) => {}
             Err(Errno::NOENT) => {
                 let (controller, group) = (controller.to_owned(), at.to_owned());
                 return Err(
@@ -240,6 +259,11 @@ fn enable_one(place: &Place, dir: &OwnedFd, at: &Path, controller: &str) -> Resu
         }
     }
     Err(failed(Errno::BUSY))
+}
+
+/// The root of the hierarchy has no type, and is never one.
+fn is_threaded(dir: &OwnedFd) -> bool {
+    files::read(dir, "cgroup.type").is_ok_and(|text| text.contains("threaded"))
 }
 
 /// Moves everybody out of the delegated group into a leaf of it. Who forks meanwhile is met in the next

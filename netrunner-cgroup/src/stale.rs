@@ -82,6 +82,12 @@ pub(crate) fn lock(dir: &OwnedFd) -> std::result::Result<bool, Errno> {
     }
 }
 
+/// Gives it back. Closing the directory is not enough: another thread may be forking, and its child has a
+/// duplicate until it executes its program.
+pub(crate) fn unlock(dir: &OwnedFd) {
+    let _ = rustix::fs::flock(dir, FlockOperation::Unlock); // What is ours to lock is ours to unlock.
+}
+
 /// Ends every group of ours below `dir` that nobody lives for.
 pub(crate) fn sweep(dir: BorrowedFd<'_>) -> Result<Swept> {
     let mut swept = Swept::default();
@@ -114,13 +120,16 @@ fn sweep_below(
             continue;
         }
         match lock(&dir) {
-            Ok(true) if files::is_still(above, name.as_c_str(), dir.as_fd()) => {
-                match end(above, &name, dir.as_fd()) {
-                    Ok(()) => swept.removed.push(path),
-                    Err(errno) => swept.failed.push((path, errno.to_string())),
+            Ok(true) => {
+                if files::is_still(above, name.as_c_str(), dir.as_fd()) {
+                    match end(above, &name, dir.as_fd()) {
+                        Ok(()) => swept.removed.push(path),
+                        Err(errno) => swept.failed.push((path, errno.to_string())),
+                    }
                 }
+                unlock(&dir);
             }
-            Ok(true | false) => {}
+            Ok(false) => {}
             Err(errno) => swept.failed.push((path, errno.to_string())),
         }
     }

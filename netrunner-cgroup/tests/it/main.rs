@@ -2,7 +2,6 @@
 //! nothing; limits are shown only where their controllers have been delegated.
 
 use std::io::Write;
-use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -10,6 +9,10 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use netrunner_cgroup::{Cgroup, Error, Group, Place, Unavailable};
+
+mod limits;
+mod places;
+mod threads;
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -56,6 +59,22 @@ fn shell(group: &Group, script: &str) -> Child {
         .stderr(Stdio::null())
         .spawn()
         .expect("sh is everywhere")
+}
+
+/// Starts a command that waits for a word on its standard input, and gives it that word when it has been
+/// moved into the group.
+fn inside(group: &Group, command: &mut Command) -> Child {
+    let mut child =
+        command.stdin(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("this very program");
+    group.add(child.id()).expect("it may be moved");
+    let mut stdin = child.stdin.take().expect("a pipe");
+    stdin.write_all(b"go\n").expect("it waits");
+    child
+}
+
+/// What [`inside`] has started begins with this.
+fn wait_for_word() {
+    std::io::stdin().read_line(&mut String::new()).expect("whoever started us says it");
 }
 
 fn until(what: &str, mut holds: impl FnMut() -> bool) {
@@ -161,6 +180,39 @@ fn one_path_is_not_given_to_two() {
 }
 
 #[test]
+fn a_fork_in_another_thread_keeps_no_lock_of_a_refused_group() {
+    let Some(place) = place() else { return };
+    let name = unique("forks").replace('/', "_");
+    let path = place.group.join(&name);
+    std::fs::create_dir(&path).expect("it may be made");
+    let wanted = Cgroup::at(&name).expect("a good path");
+    let over = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                // With a directory to change to, this is a fork and an exec.
+                let child = Command::new("true").current_dir("/").spawn();
+                child.expect("true is everywhere").wait().expect("ours");
+            }
+        });
+        for _ in 0..200 {
+            std::fs::create_dir(path.join("inner")).expect("it may be made");
+            let refused = wanted.create_in(&place);
+            std::fs::remove_dir(path.join("inner")).expect("it is empty");
+            let taken = wanted.create_in(&place);
+            if refused.is_ok() || taken.is_err() {
+                over.store(true, Ordering::Relaxed);
+                panic!("{refused:?}, {taken:?}");
+            }
+            taken.expect("it is").end(LONG).expect("nobody is in it");
+            std::fs::create_dir(&path).expect("it is free");
+        }
+        over.store(true, Ordering::Relaxed);
+    });
+    std::fs::remove_dir(&path).expect("it is empty");
+}
+
+#[test]
 fn a_group_of_a_stranger_is_refused_with_processes_and_taken_when_empty() {
     let Some(place) = place() else { return };
     let name = unique("stranger").replace('/', "_");
@@ -245,7 +297,14 @@ fn a_hundred_groups_at_once_leave_no_directory() {
     }
 }
 
-/// Run by the two tests below in a process of its own: makes a group, puts a sleeper in, and waits to be
+/// This very program again, with one of its tests and something to tell it.
+fn again(test: &str, variable: &str, value: impl AsRef<std::ffi::OsStr>) -> Command {
+    let mut command = Command::new(std::env::current_exe().expect("ours"));
+    command.args(["--exact", test, "--nocapture"]).env(variable, value).stdout(Stdio::null());
+    command
+}
+
+/// Run by the test below in a process of its own: makes a group, puts a sleeper in, and waits to be
 /// killed.
 #[test]
 fn owner_that_is_to_be_killed() {
@@ -267,11 +326,8 @@ fn owner_that_is_to_be_killed() {
 
 fn orphaned(name: &str) -> (PathBuf, Child) {
     let told = std::env::temp_dir().join(unique("told").replace('/', "_"));
-    let owner = Command::new(std::env::current_exe().expect("ours"))
-        .args(["--exact", "owner_that_is_to_be_killed", "--nocapture"])
-        .env("NRTEST_OWNER", name)
+    let owner = again("owner_that_is_to_be_killed", "NRTEST_OWNER", name)
         .env("NRTEST_TOLD", &told)
-        .stdout(Stdio::null())
         .spawn()
         .expect("this very program");
     until("the owner has its group", || told.exists());
@@ -296,82 +352,4 @@ fn the_sweep_ends_a_killed_owners_group_and_no_living_ones() {
             !path.exists()
         });
     }
-}
-
-#[test]
-fn pids_max_stops_a_fork_storm() {
-    let Some(place) = place_with("pids") else { return };
-    let group = Cgroup::auto().pids_max(8).create_in(&place).expect("it is offered");
-    let mut child =
-        shell(&group, "i=0; while [ $i -lt 40 ]; do sleep 1000 & i=$((i+1)); done; wait");
-    until("a fork was refused", || group.stats().pids_refused.is_some_and(|count| count > 0));
-    assert!(members(group.path()) <= 8);
-    group.end(LONG).expect("all can be killed");
-    child.wait().expect("ours");
-}
-
-#[test]
-fn memory_max_kills_and_oom_kill_tells() {
-    let Some(place) = place_with("memory") else { return };
-    let group = Cgroup::auto().memory_max(16 << 20).create_in(&place).expect("it is offered");
-    if group.set("memory.swap.max", "0").is_err() {
-        skip("there is no swap to limit, which does as well");
-    }
-    let mut child = shell(&group, "exec tail -c 200000000 /dev/zero");
-    child.wait().expect("ours");
-    let stats = group.end(LONG).expect("nobody is left");
-    assert!(stats.killed_for_memory(), "{stats:?}");
-    assert!(stats.memory_peak.is_none_or(|peak| peak <= 17 << 20), "{stats:?}");
-}
-
-#[test]
-fn cpu_max_is_seen_in_cpu_stat() {
-    let Some(place) = place_with("cpu") else { return };
-    let group = Cgroup::auto().cpu_max(20).create_in(&place).expect("it is offered");
-    let mut child = shell(&group, "while :; do :; done");
-    until("it was stopped", || {
-        group.stats().cpu.and_then(|cpu| cpu.throttled_periods).is_some_and(|count| count > 2)
-    });
-    group.end(LONG).expect("it can be killed");
-    child.wait().expect("ours");
-}
-
-/// As root: a subtree is given to nobody, who runs the other tests of this file in it.
-#[test]
-fn an_unprivileged_user_has_groups_in_a_delegated_subtree() {
-    if std::env::var_os("NRTEST_DELEGATED").is_some() {
-        assert!(Place::detect().is_ok(), "{:?}", Place::detect());
-        return;
-    }
-    let Some(place) = place() else { return };
-    let root = std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0);
-    // The one of busybox changes no user.
-    let setpriv = Command::new("setpriv").args(["--reuid", "0", "true"]).output();
-    if !root || !setpriv.is_ok_and(|output| output.status.success()) {
-        return skip("giving a subtree away needs root and setpriv");
-    }
-    let (group, path) = create(&place, "delegated");
-    for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
-        std::os::unix::fs::chown(path.join(file), Some(65534), Some(65534)).expect("it is ours");
-    }
-    // Where this program was built nobody may be allowed to look.
-    let folder = std::env::temp_dir().join(unique("program").replace('/', "_"));
-    std::fs::create_dir(&folder).expect("a fresh name");
-    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).expect("it is ours");
-    let program = folder.join("it");
-    std::fs::copy(std::env::current_exe().expect("ours"), &program).expect("there is room");
-    let output = Command::new("sh")
-        .arg("-c")
-        .arg("echo $$ > \"$0/cgroup.procs\" && exec setpriv --reuid 65534 --regid 65534 --clear-groups \"$@\"")
-        .args([&path, &program])
-        .env("NRTEST_DELEGATED", "1")
-        .env("TMPDIR", &folder)
-        .output()
-        .expect("sh is everywhere");
-    std::fs::remove_dir_all(&folder).expect("it is ours");
-    group.end(LONG).expect("nobody is left");
-    let told =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(output.status.success(), "{told:?}");
-    assert!(!told[1].contains("can't be changed"), "{told:?}");
 }

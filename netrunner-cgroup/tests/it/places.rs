@@ -1,0 +1,130 @@
+//! Where groups are made: in a subtree that was given to another user, and in a group that has processes
+//! of its own, which may not hand controllers down.
+
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+
+use netrunner_cgroup::Limit;
+
+use super::*;
+
+#[test]
+fn processes_of_the_own_group_are_moved_to_a_leaf_where_the_kernel_asks_for_it() {
+    if std::env::var_os("NRTEST_INTERNAL").is_some() {
+        return lives_where_it_makes_groups();
+    }
+    let Some(place) = place() else { return };
+    let Some((limit, value)) = some_limit(&place) else {
+        return skip(&format!("no controller is offered in `{}`", place.group.display()));
+    };
+    let wanted = Cgroup::at(unique("internal")).expect("a good path").set(limit, value);
+    let outer = wanted.expect("a file").create_in(&place).expect("it is offered");
+    let leaf = outer.path().join("self.netrunner");
+    let mut bystander = shell(&outer, "exec sleep 1000");
+    until("it is in", || members(outer.path()) == 1);
+    let child = inside(
+        &outer,
+        &mut again(
+            "places::processes_of_the_own_group_are_moved_to_a_leaf_where_the_kernel_asks_for_it",
+            "NRTEST_INTERNAL",
+            limit,
+        ),
+    );
+    let told = child.wait_with_output().expect("ours");
+    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    assert_eq!((members(outer.path()), members(&leaf)), (0, 1), "the bystander has been moved");
+    outer.end(LONG).expect("all can be killed");
+    assert_eq!(bystander.wait().expect("ours").signal(), Some(9));
+    assert!(!leaf.exists());
+}
+
+fn lives_where_it_makes_groups() {
+    wait_for_word();
+    let place = Place::detect().expect("whoever started us has it");
+    assert!(members(&place.group) >= 2, "nobody lives there");
+    let limit = std::env::var("NRTEST_INTERNAL").expect("it is given");
+    let group = || {
+        let wanted = Cgroup::auto().set(&limit, some_value(&limit)).expect("a file");
+        wanted.create().expect("it is offered").expect("it is required")
+    };
+    // The second has nothing to move any more.
+    let groups = [group(), group()];
+    let own = std::fs::read_to_string("/proc/self/cgroup").expect("it is there");
+    assert!(
+        own.lines().any(|line| line.starts_with("0::") && line.ends_with("/self.netrunner")),
+        "{own}"
+    );
+    assert_eq!(Place::detect().expect("as before").group, place.group);
+    for group in groups {
+        assert!(group.read(&limit).expect("it is enabled").starts_with(some_value(&limit)));
+        group.end(LONG).expect("nobody is in it");
+    }
+}
+
+/// A file of some controller that is offered, and what to write.
+fn some_limit(place: &Place) -> Option<(&'static str, &'static str)> {
+    let file = ["pids.max", "hugetlb.2MB.max"].into_iter().find(|file| {
+        let controller = file.split('.').next();
+        place.controllers.iter().any(|name| Some(&**name) == controller)
+    })?;
+    Some((file, some_value(file)))
+}
+
+fn some_value(file: &str) -> &'static str {
+    if file == "pids.max" { "77" } else { "0" }
+}
+
+/// As root: a subtree is given to nobody, who runs the other tests of this program in it.
+#[test]
+fn an_unprivileged_user_has_groups_in_a_delegated_subtree() {
+    if std::env::var_os("NRTEST_DELEGATED").is_some() {
+        assert_ne!(std::fs::metadata("/proc/self").expect("it is there").uid(), 0);
+        assert!(Place::detect().is_ok(), "{:?}", Place::detect());
+        return;
+    }
+    let Some(place) = place() else { return };
+    if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() != 0) {
+        return skip("giving a subtree away needs root");
+    }
+    // Whatever controllers there are, they are offered there too.
+    let mut wanted = Cgroup::at(unique("delegated")).expect("a good path");
+    for controller in &place.controllers {
+        wanted = match controller.as_str() {
+            "cpu" => wanted.cpu_weight(100),
+            "cpuset" => wanted.mems("0"),
+            "io" => wanted.io_weight(100),
+            "memory" => wanted.memory_max(Limit::MAX),
+            "pids" => wanted.pids_max(Limit::MAX),
+            _ => wanted,
+        };
+    }
+    let group = wanted.create_in(&place).expect("they are offered");
+    let path = group.path().to_owned();
+    for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
+        std::os::unix::fs::chown(path.join(file), Some(65534), Some(65534)).expect("it is ours");
+    }
+    // Where this program was built nobody may be allowed to look.
+    let folder = std::env::temp_dir().join(unique("program").replace('/', "_"));
+    std::fs::create_dir(&folder).expect("a fresh name");
+    std::fs::set_permissions(&folder, PermissionsExt::from_mode(0o777)).expect("it is ours");
+    let program = folder.join("it");
+    std::fs::copy(std::env::current_exe().expect("ours"), &program).expect("there is room");
+    // A process that is inside already runs it.
+    let mut command = Command::new("sh");
+    command
+        .args(["-c", "read word && exec \"$0\" \"$@\""])
+        .arg(&program)
+        .env("NRTEST_DELEGATED", "1")
+        .env("TMPDIR", &folder)
+        .current_dir(&folder)
+        .stdout(Stdio::piped())
+        .uid(65534)
+        .gid(65534);
+    let output = inside(&group, &mut command).wait_with_output().expect("ours");
+    std::fs::remove_dir_all(&folder).expect("it is ours");
+    group.end(LONG).expect("nobody is left");
+    let told =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{told:?}");
+    assert!(!told[1].contains("can't be changed"), "{told:?}");
+}
