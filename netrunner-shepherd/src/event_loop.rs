@@ -309,6 +309,7 @@ impl Shepherd {
                     let signal = i32::from(signal);
                     // Standing still, nobody forks away from it.
                     self.cgroup.iter().for_each(Cgroup::freeze);
+                    self.bury();
                     let group = self.group();
                     let asked = sweep::signal_once(group, signal, || self.signal_group(signal));
                     self.cgroup.iter().for_each(Cgroup::thaw);
@@ -319,6 +320,7 @@ impl Shepherd {
                 }
                 Action::Sweep => {
                     self.cgroup.iter().for_each(Cgroup::kill);
+                    self.bury();
                     self.signal_group(SIGKILL);
                     if sweep::kill_all(&|_| false) == Reached::Children {
                         self.machine.handle_shallow_sweep(calls::now());
