@@ -131,7 +131,14 @@ fn parse(args: &[String]) -> Result<Wanted> {
 
 /// One machine from its start to its end; its console is shown and read.
 fn boot(kernel: &Path, image: &Path, wanted: &Wanted) -> Result<Seen> {
+    let disks = image::disks(image)?;
     let mut qemu = Command::new("qemu-system-x86_64");
+    for (number, disk) in disks.iter().enumerate() {
+        // The drivers of other devices are modules, and there are none in the machine.
+        let drive = format!("if=none,format=raw,id=disk{number},file={}", disk.display());
+        let device = format!("nvme,serial=netrunner{number},drive=disk{number}");
+        qemu.arg("-drive").arg(drive).arg("-device").arg(device);
+    }
     qemu.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1536"])
         .args(["-smp", &wanted.cpus.to_string(), "-nodefaults", "-no-user-config"])
         .args(["-display", "none", "-serial", "stdio", "-no-reboot"])
@@ -139,7 +146,7 @@ fn boot(kernel: &Path, image: &Path, wanted: &Wanted) -> Result<Seen> {
         .arg(kernel)
         .arg("-initrd")
         .arg(image)
-        .args(["-append", "console=ttyS0 panic=-1 quiet"])
+        .args(["-append", "console=ttyS0 panic=-1 quiet swapaccount=1"])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .timeout(wanted.limit);

@@ -69,6 +69,16 @@ pub(crate) fn build(
     Ok(image)
 }
 
+/// Two empty disks beside the image, one to swap to and one to read: what does not fit and what is slow is
+/// a matter of limits, too.
+pub(super) fn disks(image: &Path) -> Result<[PathBuf; 2]> {
+    let disks = ["swap", "disk"].map(|name| image.with_file_name(name));
+    for disk in &disks {
+        fs::File::create(disk)?.set_len(64 << 20)?;
+    }
+    Ok(disks)
+}
+
 /// One line of cargo's messages that tells of a program.
 struct Program {
     path: PathBuf,
@@ -104,6 +114,14 @@ mount -t tmpfs -o mode=1777 tmpfs /run
 chmod 1777 /tmp
 mount -t cgroup2 -o nsdelegate cgroup2 /sys/fs/cgroup
 ip link set lo up
+# Devices are looked for while the machine goes on, and numbered as they are found.
+for second in 1 2 3 4 5 6 7 8 9 10; do
+  [ -b /dev/nvme0n1 ] && [ -b /dev/nvme1n1 ] && break
+  sleep 1
+done
+mkswap /dev/nvme0n1 >/dev/null && swapon /dev/nvme0n1
+export NETRUNNER_TEST_DISK=/dev/nvme1n1
+chmod a+r /dev/nvme1n1
 ulimit -n 20000
 ln -s /proc/self/fd /dev/fd
 cd /root
