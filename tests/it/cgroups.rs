@@ -1,6 +1,6 @@
 //! Commands in cgroups of their own (P1, P3, P4, P6): they start inside, end as a whole, and leave no
-//! directory. Whoever dies, too: [`deaths`]. Where no group can be made each test says so; limits are shown where their
-//! controllers have been delegated.
+//! directory; whoever dies, too ([`deaths`]), and within their limits ([`limits`]). Where no group can be made
+//! each test says so.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,6 +13,7 @@ use netrunner_tests::wait::wait_until;
 use crate::harness::*;
 
 mod deaths;
+mod limits;
 
 /// Where groups can be made, for as long as this is held.
 struct Held {
@@ -61,16 +62,6 @@ fn place_with_others(others: bool) -> Option<Held> {
             None
         }
     }
-}
-
-/// The same as [`place`], if it has this controller.
-fn place_with(controller: &str) -> Option<Held> {
-    let place = place()?;
-    if place.controllers.iter().any(|name| name == controller) {
-        return Some(place);
-    }
-    skip(&format!("the controller `{controller}` is not offered in `{}`", place.group.display()));
-    None
 }
 
 /// A path of this test alone.
@@ -293,19 +284,5 @@ fn a_hundred_commands_in_groups_of_their_own_leave_no_directory() {
             }
         });
         assert!(!folder(&place).exists());
-    });
-}
-
-#[test]
-fn a_process_killed_for_want_of_memory_is_a_reason_of_its_own() {
-    arena(|| {
-        let Some(_place) = place_with("memory") else { return };
-        let output = netrunner_sync::Command::new("tail")
-            .args(["-c", "200000000", "/dev/zero"])
-            .stdout(Stdio::null())
-            .cgroup(Cgroup::auto().memory_max(16 << 20))
-            .output()
-            .expect("output");
-        assert_eq!(output.report.reason, Reason::OutOfMemory, "{:?}", output.report);
     });
 }

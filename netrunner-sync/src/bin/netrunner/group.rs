@@ -52,13 +52,20 @@ pub(crate) struct Options {
 impl Options {
     /// Gives the command the cgroup that is asked for, if one is.
     pub(crate) fn apply(&self, command: &mut Command) -> Result<(), String> {
+        if let Some(group) = self.wanted()? {
+            command.cgroup(group);
+        }
+        Ok(())
+    }
+
+    fn wanted(&self) -> Result<Option<Cgroup>, String> {
         let mut group = match &self.cgroup {
             Some(Some(path)) => Cgroup::at(path).map_err(|error| error.to_string())?,
             Some(None) | None => Cgroup::auto(),
         };
         let asked = self.cgroup.is_some() || group_is_limited(self);
         if !asked {
-            return Ok(());
+            return Ok(None);
         }
         let amount = |size: u64| if size == u64::MAX { Limit::MAX } else { Limit::from(size) };
         if let Some(size) = self.memory_max {
@@ -85,8 +92,7 @@ impl Options {
         if self.if_available {
             group = group.if_available();
         }
-        command.cgroup(group);
-        Ok(())
+        Ok(Some(group))
     }
 }
 
@@ -138,7 +144,42 @@ fn io(text: &str) -> Result<IoMax, String> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser;
+
     use super::*;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        group: Options,
+    }
+
+    fn wanted(words: &[&str]) -> Option<Cgroup> {
+        let line = Line::try_parse_from([&["netrunner"], words].concat()).expect("good options");
+        line.group.wanted().expect("a good path")
+    }
+
+    #[test]
+    fn each_option_asks_for_a_group_with_its_limit() {
+        let auto = Cgroup::auto;
+        let io = IoMax::device(8, 0).read_bytes(1 << 20);
+        for (words, group) in [
+            (&["--cgroup"][..], auto()),
+            (&["--cgroup=a/b"], Cgroup::at("a/b").expect("a good path")),
+            (&["--memory-max", "2G"], auto().memory_max(2 << 30)),
+            (&["--memory-max", "max"], auto().memory_max(Limit::MAX)),
+            (&["--memory-high", "1M"], auto().memory_high(1 << 20)),
+            (&["--swap-max", "0"], auto().swap_max(0)),
+            (&["--pids-max", "256"], auto().pids_max(256)),
+            (&["--cpu-max", "150%"], auto().cpu_max(150)),
+            (&["--cpu-weight", "10"], auto().cpu_weight(10)),
+            (&["--io-max", "8:0 rbps=1M"], auto().io_max(io)),
+            (&["--cgroup", "--if-available"], auto().if_available()),
+        ] {
+            assert_eq!(wanted(words), Some(group), "{words:?}");
+        }
+        assert_eq!(wanted(&[]), None);
+    }
 
     #[test]
     fn a_share_of_cpus_is_a_percentage() {
