@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use netrunner_sync::Cgroup;
+use netrunner_tests::lacks::Lack;
 use netrunner_tests::wait::scaled;
 
 use super::{folder, members, name, place, place_alone};
@@ -89,6 +90,7 @@ fn what_client_shepherd_and_guardian_left_is_swept_by_the_next_client() {
         signal(guardian, libc::SIGKILL);
         client.end();
         wait_gone(guardian, GRACE_AND_2S);
+        wait_gone(shepherd, GRACE_AND_2S);
         // What has left the group of processes has lost everybody who could signal it.
         lock("below").assert_held();
         assert!(folder(&place).exists(), "nobody was left to remove it");
@@ -157,7 +159,9 @@ fn a_fork_storm_that_is_asked_to_end_does_not_wear_its_shepherd_down() {
         let asked = Instant::now();
         child.stop().expect("its shepherd lives");
         let took = asked.elapsed();
-        assert!(took < scaled(GRACE_AND_2S), "it took {took:?}");
+        // Without these the tree is walked again and again, in what a storm makes of it.
+        let slow = lacks(Lack::Pidfd) || lacks(Lack::Children);
+        assert!(slow || took < scaled(GRACE_AND_2S), "it took {took:?}");
         assert_no_puppets();
         assert!(!folder(&place).exists());
     });
