@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use netrunner_sync::cgroup::Place;
 use netrunner_sync::{Cgroup, Containment, Leftovers, Reason, Stdio};
+use netrunner_tests::lacks::Lack;
 use netrunner_tests::sys;
 use netrunner_tests::wait::wait_until;
 
@@ -100,6 +101,10 @@ fn the_first_instruction_runs_inside() {
         assert_eq!(output.report.containment, Containment::Cgroup);
         assert!(output.report.cgroup.is_some_and(|stats| stats.cpu.is_some()));
         assert!(!folder(&place).exists());
+        // It was to be born inside; where it can't be it has moved.
+        let refused =
+            netrunner_tests::lacks::refusals().iter().any(|it| it == "clone3 nr-shepherd");
+        assert_eq!(refused, lacks(Lack::Clone) || lacks(Lack::Pidfd));
     });
 }
 
@@ -284,5 +289,39 @@ fn a_hundred_commands_in_groups_of_their_own_leave_no_directory() {
             }
         });
         assert!(!folder(&place).exists());
+    });
+}
+
+/// On kernels of today a child that is cloned into any group is born killed if its shepherd lives in a group that
+/// was killed before it came, as a service's may have been.
+#[test]
+fn commands_start_inside_although_their_shepherd_lives_in_a_group_that_was_once_killed() {
+    arena(|| {
+        let Some(place) = place() else { return };
+        let home = place.group.join(format!("{}_home", name()));
+        std::fs::create_dir(&home).expect("make a group");
+        if std::fs::write(home.join("cgroup.kill"), "1").is_err() {
+            std::fs::remove_dir(&home).expect("remove it");
+            return skip("there is no cgroup.kill");
+        }
+        let own = std::process::id().to_string();
+        std::fs::write(home.join("cgroup.procs"), &own).expect("move in");
+        for _ in 0..3 {
+            let script = "cat /proc/self/cgroup; exit 5";
+            let output = netrunner_sync::Command::new("sh")
+                .args(["-c", script])
+                .cgroup(Cgroup::auto())
+                .output()
+                .expect("output");
+            assert_eq!(output.status.code(), Some(5), "{:?}", output.report);
+            let text = String::from_utf8(output.stdout).expect("text");
+            assert!(text.contains(&format!("{}_home/netrunner-", name())), "{text}");
+            let mut child = puppet("exit 6").cgroup(Cgroup::auto()).spawn().expect("spawn");
+            assert_eq!(child.wait().expect("wait").code(), Some(6));
+        }
+        std::fs::write(place.group.join("cgroup.procs"), &own).expect("move back");
+        // Its guardian lives there.
+        drop(place);
+        std::fs::remove_dir(&home).expect("nobody is left in it");
     });
 }

@@ -58,6 +58,7 @@ calls! {
     NR_PRLIMIT64 = 302, SYS_prlimit64;
     NR_PIDFD_SEND_SIGNAL = 424, SYS_pidfd_send_signal;
     NR_PIDFD_OPEN = 434, SYS_pidfd_open;
+    NR_CLONE3 = 435, SYS_clone3;
     NR_CLOSE_RANGE = 436, SYS_close_range;
 }
 
@@ -74,6 +75,7 @@ constants! {
     EPERM: u16 = 1;
     ENOENT: u16 = 2;
     ESRCH: u16 = 3;
+    E2BIG: u16 = 7;
     EINTR: u16 = 4;
     ECHILD: u16 = 10;
     EAGAIN: u16 = 11;
@@ -205,6 +207,9 @@ impl WaitInfo {
     }
 }
 
+/// `CLONE_INTO_CGROUP`, which the libc crate has as a number that is too small for it.
+pub(crate) const CLONE_INTO_CGROUP: u64 = 1 << 33;
+
 /// `PIDFD_SIGNAL_PROCESS_GROUP`, which the libc crate does not have.
 pub(crate) const PIDFD_SIGNAL_PROCESS_GROUP: usize = 1 << 2;
 
@@ -240,6 +245,23 @@ pub(crate) struct Stat {
 pub(crate) struct Statfs {
     pub(crate) kind: i64,
     pub(crate) rest: [u64; 14],
+}
+
+/// `struct clone_args`.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct CloneArgs {
+    pub(crate) flags: u64,
+    pub(crate) pidfd: u64,
+    pub(crate) child_tid: u64,
+    pub(crate) parent_tid: u64,
+    pub(crate) exit_signal: u64,
+    pub(crate) stack: u64,
+    pub(crate) stack_size: u64,
+    pub(crate) tls: u64,
+    pub(crate) set_tid: u64,
+    pub(crate) set_tid_size: u64,
+    pub(crate) cgroup: u64,
 }
 
 /// `struct pollfd`.
@@ -328,6 +350,9 @@ mod tests {
         assert_eq!(size_of::<Stat>(), size_of::<libc::stat>());
         assert_eq!(offset_of!(Identity, device), offset_of!(libc::stat, st_dev));
         assert_eq!(offset_of!(Identity, inode), offset_of!(libc::stat, st_ino));
+        assert_eq!(size_of::<CloneArgs>(), size_of::<libc::clone_args>());
+        assert_eq!(offset_of!(CloneArgs, stack), offset_of!(libc::clone_args, stack));
+        assert_eq!(offset_of!(CloneArgs, cgroup), offset_of!(libc::clone_args, cgroup));
         assert_eq!(size_of::<Statfs>(), size_of::<libc::statfs>());
         assert_eq!(offset_of!(Statfs, kind), offset_of!(libc::statfs, f_type));
         assert_eq!(size_of::<Termios>(), size_of::<libc::termios2>());

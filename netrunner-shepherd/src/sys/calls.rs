@@ -252,6 +252,12 @@ pub(crate) fn reap(pid: Pid) -> Option<Reaped> {
     }
 }
 
+/// Reaps a child that is about to end, and waits for that.
+pub(crate) fn reap_ending(pid: Pid) {
+    let arguments = [pid.0 as usize, 0, 0, 0, 0, 0];
+    while plain(NR_WAIT4, arguments) == Err(Errno(EINTR)) {}
+}
+
 impl From<Rusage> for Usage {
     fn from(raw: Rusage) -> Usage {
         let duration = |time: Timeval| {

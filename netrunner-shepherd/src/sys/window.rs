@@ -62,6 +62,8 @@ pub(crate) struct Launchpad {
     failure: Failure,
     /// Not zero while a child is in its window.
     in_window: AtomicU32,
+    /// Not zero once the child has taken its first step.
+    entered: AtomicU32,
     start: Start,
 }
 
@@ -152,6 +154,7 @@ impl Launchpad {
             groups: Vec::new(),
             failure: Failure(start::own_word()),
             in_window: AtomicU32::new(0),
+            entered: AtomicU32::new(0),
             start: Start::new(),
         }))
     }
@@ -260,6 +263,7 @@ extern "C" fn enter(pad: *const u8) -> ! {
     // SAFETY: `launch` passed a Launchpad that lives for ever and is not changed while the child is
     // in its window, but for the atomics in it.
     let pad = unsafe { &*pad.cast::<Launchpad>() };
+    pad.entered.store(1, Ordering::Release);
     let (step, errno, candidate) = pad.walk();
     pad.failure.set(step, errno, candidate);
     super::calls::exit(127)
@@ -330,10 +334,7 @@ impl Launchpad {
 
     /// Moves into the cgroup: before any change of credentials, and long before the program. 0 is
     /// whoever writes it. The number of the open file may be one that the program is to get, so it is
-    /// closed before descriptors are placed.
-    ///
-    /// Not by `CLONE_INTO_CGROUP`: on the kernels of today a group that `cgroup.kill` was once written
-    /// to gives birth to killed children, and so does every group to a shepherd in such a one.
+    /// closed before descriptors are placed. A child that was born inside has none to join.
     fn join_cgroup(&self) -> Result<(), Errno> {
         let Some(group) = self.cgroup else { return Ok(()) };
         let path = c"cgroup.procs".as_ptr();

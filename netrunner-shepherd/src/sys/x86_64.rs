@@ -72,6 +72,43 @@ pub(super) unsafe fn clone_onto(
     result
 }
 
+/// `clone3(2)` with shared memory, as [`clone_onto`] but for what only this call can do.
+///
+/// # Safety
+///
+/// The stack that `how` names is nobody else's until the child has executed a program or ended, and its end is
+/// 16-byte aligned; `argument` stays valid for as long; the word of `CLONE_CHILD_CLEARTID` is writable for
+/// ever. `how` holds no other flag with a pointer.
+pub(super) unsafe fn clone3_onto(
+    how: &super::abi::CloneArgs,
+    entry: extern "C" fn(*const u8) -> !,
+    argument: *const u8,
+) -> isize {
+    let result;
+    // SAFETY: as in `clone_onto`; the kernel has read the structure when it makes the child, whose stack
+    // begins where the structure says that it ends.
+    unsafe {
+        asm!(
+            "syscall",
+            "test rax, rax",
+            "jnz 2f",
+            "xor ebp, ebp",
+            "mov rdi, r13",
+            "call r12",
+            "ud2",
+            "2:",
+            inlateout("rax") super::abi::NR_CLONE3 as isize => result,
+            in("rdi") core::ptr::from_ref(how),
+            in("rsi") size_of::<super::abi::CloneArgs>(),
+            in("r12") entry,
+            in("r13") argument,
+            lateout("rcx") _,
+            lateout("r11") _,
+        );
+    }
+    result
+}
+
 // The program's entry: the kernel jumps here with the argument count at rsp and rsp 16-byte
 // aligned; `call` makes the alignment what a function expects.
 #[cfg(not(test))]

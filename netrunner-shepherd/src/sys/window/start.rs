@@ -13,7 +13,7 @@ use netrunner_core::message::Pid;
 
 use super::super::abi::*;
 use super::super::calls::{self, Errno, Fd, check};
-use super::super::x86_64::clone_onto;
+use super::super::x86_64::{clone_onto, clone3_onto};
 use super::{CHILD_STACK, Launchpad, Pace, STACK, enter};
 
 /// Whose memory the child runs in until it executes its program.
@@ -28,13 +28,15 @@ const WAYS: [Memory; 2] = [Memory::Shared, Memory::Copied];
 /// Which way to begin with, and what it needs beside the launchpad.
 pub(super) struct Start {
     way: usize,
+    /// Whether a child can be born in its cgroup, for all that is known.
+    into_cgroup: bool,
     /// Where a forked child leaves word.
     shared: Option<&'static AtomicU64>,
 }
 
 impl Start {
     pub(super) fn new() -> Start {
-        Start { way: 0, shared: None }
+        Start { way: 0, into_cgroup: true, shared: None }
     }
 }
 
@@ -46,6 +48,9 @@ pub(super) fn own_word() -> &'static AtomicU64 {
 impl Launchpad {
     /// Makes the process; the launchpad is loaded.
     pub(super) fn start(&mut self, pace: Pace) -> Result<Pid, Errno> {
+        if let Some(started) = self.clone_into_cgroup() {
+            return Ok(started);
+        }
         let first = self.start.way;
         loop {
             let started = match WAYS[self.start.way] {
@@ -64,6 +69,50 @@ impl Launchpad {
                 Ok(started) => return Ok(started),
             }
         }
+    }
+
+    /// Has the child be born in its cgroup, which spares it a move: now and then that waits for all CPUs.
+    /// Where this can't be done nothing has run, and the child moves itself.
+    ///
+    /// Two things are to be known of the kernel. A group that `cgroup.kill` was once written to gives birth to
+    /// killed children; so every group is one that was just made (`netrunner-cgroup`). And on Linux 6.12 to
+    /// 6.18 at least, every group does so for a shepherd that lives in one that was killed before it came;
+    /// such a child has not taken its first step, and none of this shepherd will.
+    fn clone_into_cgroup(&mut self) -> Option<Pid> {
+        if !self.start.into_cgroup || WAYS[self.start.way] != Memory::Shared {
+            return None;
+        }
+        let group = self.cgroup.take()?;
+        self.in_window.store(1, Ordering::Release);
+        self.entered.store(0, Ordering::Release);
+        // The shepherd waits for the exec in any case: it has to see whether there was a first step.
+        let flags = CLONE_VM | CLONE_VFORK | CLONE_CHILD_CLEARTID;
+        let how = CloneArgs {
+            flags: flags as u64 | CLONE_INTO_CGROUP,
+            child_tid: self.in_window.as_ptr() as u64,
+            exit_signal: SIGCHLD as u64,
+            stack: (&raw mut CHILD_STACK) as u64,
+            stack_size: STACK as u64,
+            cgroup: group as u64,
+            ..CloneArgs::default()
+        };
+        let pad: *const Launchpad = self;
+        // SAFETY: as in `clone_on_shared_memory`.
+        let result = check(unsafe { clone3_onto(&how, enter, pad.cast()) });
+        match result.map(|pid| Pid(pid as u32)) {
+            Ok(started) if self.entered.load(Ordering::Acquire) != 0 => return Some(started),
+            Ok(killed) => {
+                calls::reap_ending(killed);
+                self.start.into_cgroup = false;
+            }
+            // Unknown to the kernel (before 5.7), or denied by a filter, which can't look at its arguments.
+            Err(Errno(ENOSYS | EINVAL | E2BIG | EPERM)) => self.start.into_cgroup = false,
+            // The move fails for the same reason, and says so; or there is a limit that it does not meet.
+            Err(_) => {}
+        }
+        self.in_window.store(0, Ordering::Release);
+        self.cgroup = Some(group);
+        None
     }
 
     fn clone_on_shared_memory(&mut self, pace: Pace) -> Result<Pid, Errno> {
