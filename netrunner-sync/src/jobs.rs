@@ -25,15 +25,18 @@ mod queue;
 mod retries;
 mod sink;
 mod sources;
+mod tokens;
 
 use active::{Active, Fate, Pending};
 use handle::Shared;
 use queue::Queue;
 use sources::Sources;
+use tokens::Tokens;
 
 pub use handle::JobsHandle;
 pub use retries::Retries;
 pub use sink::{OutputFile, OutputReader};
+pub use tokens::Jobserver;
 
 /// Many commands, at most so many of them running at a time; an iterator over their results, in the
 /// order in which they end.
@@ -81,6 +84,7 @@ pub struct Jobs {
     /// The system has no room for another one; how many run then.
     crowded: Option<usize>,
     sources: Option<Sources>,
+    tokens: Option<Tokens>,
     looked: Instant,
     shared: Arc<Shared>,
     done: VecDeque<Finished>,
@@ -162,6 +166,7 @@ impl Jobs {
             starting: 0,
             crowded: None,
             sources: None,
+            tokens: None,
             looked: Instant::now(),
             shared: Arc::default(),
             done: VecDeque::new(),
@@ -255,6 +260,13 @@ impl Jobs {
     pub fn on_line(&mut self, callback: impl FnMut(JobLine<'_>) + Send + 'static) -> &mut Jobs {
         self.on_line = Some(Box::new(callback));
         self.fate.by_line = true;
+        self
+    }
+
+    /// Lets each job have a token of this while it runs, and tells it where there are more. By default
+    /// only their number is limited.
+    pub fn jobserver(&mut self, jobserver: Jobserver) -> &mut Jobs {
+        self.tokens = Some(Tokens::new(jobserver));
         self
     }
 

@@ -155,7 +155,9 @@ pub use error::{Error, Result};
 pub use events::{Event, Events};
 pub use ext::{CommandExt, Resource};
 pub use input::Input;
-pub use jobs::{Finished, JobId, JobLine, Jobs, JobsHandle, OutputFile, OutputReader, Retries};
+pub use jobs::{
+    Finished, JobId, JobLine, Jobs, JobsHandle, Jobserver, OutputFile, OutputReader, Retries,
+};
 pub use limits::Excess;
 pub use lines::Lines;
 pub use mover::Stream;

@@ -9,8 +9,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use netrunner_sync::{
-    ChildHandle, Command, CommandExt as _, Error, Input, Jobs, Resource, Shepherds, Signal, Stdio,
-    wait_any,
+    ChildHandle, Command, CommandExt as _, Error, Input, Jobs, Jobserver, Resource, Shepherds,
+    Signal, Stdio, wait_any,
 };
 use netrunner_tests::seccomp::{self, Handed, Only, Rule};
 use netrunner_tests::sys;
@@ -387,6 +387,17 @@ pub(crate) const CASES: &[Case] = &[
     }),
     ("failed to make a poller: …", || {
         without_descriptors(|| of_job(Jobs::new(1), puppet("exit 0")))
+    }),
+    ("failed to use the jobserver `…`: …", || {
+        sys::set_var("CARGO_MAKEFLAGS", "-j --jobserver-auth=998,999");
+        let line = told::line(&Jobserver::from_env().expect_err("it is not open"));
+        sys::set_var("CARGO_MAKEFLAGS", "");
+        line
+    }),
+    ("failed to make a pipe for a jobserver: …", || {
+        let mut jobs = Jobs::new(1);
+        jobs.jobserver(Jobserver::new(1).expect("tokens"));
+        without_descriptors(|| of_job(jobs, puppet("exit 0")))
     }),
     ("there is no child to wait for", || told::line(&wait_any(&mut []).expect_err("nobody"))),
     ("failed to poll the lanes of several commands: …", || {

@@ -21,6 +21,7 @@ mod harness_itself;
 mod jobs;
 mod jobs_ends;
 mod jobs_streams;
+mod jobserver;
 mod p10_bad_bytes;
 mod p10_greedy_client;
 mod p10_hostile_client;

@@ -191,6 +191,7 @@ impl Active {
     pub(super) fn ready(&mut self, what: What, sources: &mut Sources, on_line: OnLine<'_>) -> Turn {
         match what {
             What::Lane => self.read_lane(),
+            What::Tokens => Turn::GoesOn,
             What::Feed => {
                 self.capture.feed();
                 if self.capture.feed_pipe().is_none() {

@@ -10,6 +10,7 @@ use rustix::io::Errno;
 use super::active::{Active, Pending, Turn};
 use super::handle::End;
 use super::sources::{AFTER_FAILURE, Sources, What};
+use super::tokens::{self, Tokens};
 use super::{Finished, JobId, JobLine, Jobs, OnLine, is_success};
 use crate::error::{Error, Result};
 use crate::mover::Stream;
@@ -73,6 +74,8 @@ impl Jobs {
             return;
         }
         self.sources = None;
+        // The tokens are not the copy's to give back.
+        std::mem::forget(self.tokens.take());
         self.starting = 0;
         for (id, active) in std::mem::take(&mut self.active) {
             if let Err(error) = active.running().ensure_here() {
@@ -103,10 +106,36 @@ impl Jobs {
             && self.crowded.is_none_or(|most| self.active.len() < most)
             && self.shared.all().is_none()
         {
-            let Some((id, priority, pending)) = self.queue.pop(Instant::now()) else { return };
-            if let Err((pending, error)) = self.start_one(id, priority, pending, notify) {
+            if !self.queue.is_due(Instant::now()) {
+                break;
+            }
+            let taken = self.tokens.as_mut().map(Tokens::take);
+            if matches!(taken, Some(None)) {
+                break;
+            }
+            let Some((id, priority, mut pending)) = self.queue.pop(Instant::now()) else { break };
+            let shared = match (&mut self.tokens, taken.flatten()) {
+                (Some(tokens), Some(taken)) => tokens.share(id, taken, &mut pending.command),
+                _ => Ok(()),
+            };
+            let started = match shared {
+                Ok(()) => self.start_one(id, priority, pending, notify),
+                Err(error) => Err((pending, error)),
+            };
+            if let Err((pending, error)) = started {
+                self.end_share(id);
                 self.settle(id, priority, pending, Err(error));
             }
+        }
+        let wanted = self.active.len() < self.at_most && self.queue.is_due(Instant::now());
+        if let Some(tokens) = &mut self.tokens {
+            tokens.balance(wanted);
+        }
+    }
+
+    fn end_share(&mut self, id: JobId) {
+        if let Some(tokens) = &mut self.tokens {
+            tokens.end(id);
         }
     }
 
@@ -129,6 +158,9 @@ impl Jobs {
         };
         let mut active = Active::start(id, pending, self.fate, notify, sources)?;
         active.priority = priority;
+        if self.tokens.is_some() {
+            tokens::forget(&mut active.pending.command);
+        }
         if let Some(at) = active.pass_time(Instant::now()) {
             sources.timers().set(at, id);
         }
@@ -149,6 +181,13 @@ impl Jobs {
         };
         let queued = if self.active.len() < self.at_most { self.queue.next_time() } else { None };
         let due = earliest(earliest(deadline, queued), sources.timers().next());
+        let due = match &self.tokens {
+            None => due,
+            Some(tokens) => {
+                sources.want_tokens(tokens.source().map(|source| source as _));
+                earliest(due, tokens.next())
+            }
+        };
         let ready = match sources.wait(due) {
             Ok(ready) => ready,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Vec::new(),
@@ -165,8 +204,8 @@ impl Jobs {
             let found = self.sources.as_ref().and_then(|sources| sources.whose(key));
             match found {
                 Some((id, What::Lane)) => lanes.push(id),
+                Some((_, What::Tokens)) | None => {}
                 Some((id, what)) => self.ready(id, what),
-                None => {}
             }
         }
         lanes.into_iter().for_each(|id| self.ready(id, What::Lane));
@@ -207,6 +246,7 @@ impl Jobs {
         self.crowded = None;
         let finished = active.finish(sources, &mut by_line(&mut self.on_line, id));
         let (pending, priority, result) = finished;
+        self.end_share(id);
         self.settle(id, priority, pending, result);
     }
 

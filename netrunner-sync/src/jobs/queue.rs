@@ -49,6 +49,12 @@ impl<T> Queue<T> {
         Some((id, priority, job))
     }
 
+    /// Whether one may start at `now`.
+    pub(super) fn is_due(&self, now: Instant) -> bool {
+        !self.ready.is_empty()
+            || self.later.first_key_value().is_some_and(|((at, _), _)| *at <= now)
+    }
+
     /// When one may start that may not yet; nothing if one may start at once, or there is none.
     pub(super) fn next_time(&self) -> Option<Instant> {
         if !self.ready.is_empty() {

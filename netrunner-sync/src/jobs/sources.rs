@@ -16,6 +16,8 @@ pub(super) enum What {
     Lane,
     /// It takes input.
     Feed,
+    /// There may be a token; nobody's.
+    Tokens,
     /// It has written something.
     Output(Stream),
 }
@@ -23,12 +25,19 @@ pub(super) enum What {
 pub(super) struct Sources {
     poll: Poll,
     who: HashMap<Key, (JobId, What)>,
+    /// Where tokens come from, while one is wanted.
+    tokens: Option<Key>,
     timers: Timers,
 }
 
 impl Sources {
     pub(super) fn new() -> io::Result<Sources> {
-        Ok(Sources { poll: Poll::new()?, who: HashMap::new(), timers: Timers::default() })
+        Ok(Sources {
+            poll: Poll::new()?,
+            who: HashMap::new(),
+            tokens: None,
+            timers: Timers::default(),
+        })
     }
 
     pub(super) fn waker(&self) -> Waker {
@@ -45,6 +54,22 @@ impl Sources {
         let key = self.poll.keep(source, interest)?;
         self.who.insert(key, (id, what));
         Ok(key)
+    }
+
+    /// Waits for tokens from here, or no more.
+    pub(super) fn want_tokens(&mut self, from: Option<Source>) {
+        match (from, self.tokens) {
+            (Some(source), None) => {
+                // One that can't be waited for is looked at all the same, now and then.
+                self.tokens =
+                    self.add(source, Interest::Readable, JobId(u64::MAX), What::Tokens).ok();
+            }
+            (None, Some(key)) => {
+                self.remove(key);
+                self.tokens = None;
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
     }
 
     pub(super) fn remove(&mut self, key: Key) {

@@ -8,6 +8,7 @@ mod doctor;
 mod harness;
 mod jobs;
 mod jobs_ends;
+mod jobserver;
 mod limits;
 mod options;
 mod outcomes;

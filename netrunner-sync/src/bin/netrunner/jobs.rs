@@ -8,7 +8,7 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel, sync_ch
 use std::task::Poll;
 use std::time::SystemTime;
 
-use netrunner_sync::{Command, Finished, JobId, Jobs, Output};
+use netrunner_sync::{Command, Finished, JobId, Jobs, Jobserver, Output};
 
 use crate::complain;
 use crate::report::FAILED;
@@ -31,6 +31,9 @@ use tell::Teller;
 
 /// The exit code for more failed jobs than are counted.
 const MANY: u8 = 101;
+
+/// How many run at a time at most, however many a surrounding make allows.
+const MOST: usize = 1024;
 
 /// What a job has written is kept in memory up to this, and in a nameless file beyond.
 const KEPT: u64 = 1 << 20;
@@ -86,7 +89,7 @@ impl Run {
             None => None,
         };
         let held = Held::new().map_err(|error| format!("failed to hold signals back: {error}"))?;
-        let mut jobs = Jobs::new(options.at_most.map_or(0, |most| most as usize));
+        let mut jobs = start_with(&options)?;
         jobs.fail_fast(options.fail_fast).retries(options.retries).spill(KEPT);
         if let Some(timeout) = options.timeout {
             jobs.timeout(timeout);
@@ -242,6 +245,25 @@ impl Run {
             self.teller.aside(|| complain(message));
         }
     }
+}
+
+/// How many at a time: a number, or what a jobserver says.
+fn start_with(options: &Options) -> Result<Jobs, String> {
+    if !options.jobserver {
+        return Ok(Jobs::new(options.at_most.map_or(0, |most| most as usize)));
+    }
+    let jobserver = match Jobserver::from_env() {
+        Ok(Some(jobserver)) => jobserver,
+        Ok(None) => Jobserver::new(0).map_err(|error| error.to_string())?,
+        Err(error) => {
+            // As make does it.
+            complain(format_args!("{error}: one job at a time (begin the recipe with `+`)"));
+            return Ok(Jobs::new(1));
+        }
+    };
+    let mut jobs = Jobs::new(MOST);
+    jobs.jobserver(jobserver);
+    Ok(jobs)
 }
 
 /// Passes on what a job has written, each stream in one piece.

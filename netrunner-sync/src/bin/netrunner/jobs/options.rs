@@ -29,6 +29,8 @@ Examples:
       Runs the commands in the file, eight at a time.
   netrunner jobs --fail-fast -- gcc -c {} ::: *.c
       Compiles; the first failure stops the rest.
+  +netrunner jobs --jobserver list.txt
+      In a makefile: the jobs, and what a make or cargo in them runs in parallel, take part in -j.
   find . -name '*.png' -print0 | netrunner jobs -0 -- optipng {}
       Runs one command for each file, whatever its name.
   netrunner jobs --job-log done.log --resume commands.txt
@@ -56,6 +58,11 @@ pub(crate) struct Options {
     #[arg(short = 'j', long = "jobs", value_name = "N",
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) at_most: Option<u32>,
+
+    /// Run as many at a time as a surrounding make allows, or else as there are CPUs, and let make and
+    /// cargo in the jobs share that number
+    #[arg(long, conflicts_with = "at_most")]
+    pub(crate) jobserver: bool,
 
     /// Stop all others when one has failed
     #[arg(long, conflicts_with = "keep_going")]
