@@ -9,8 +9,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use netrunner_sync::{
-    ChildHandle, Command, CommandExt as _, Error, Input, Jobs, Jobserver, Resource, Shepherds,
-    Signal, Stdio, wait_any,
+    ChildHandle, Command, CommandExt as _, Error, Input, Jobs, Jobserver, Pipeline, Resource,
+    Shepherds, Signal, Stdio, wait_any,
 };
 use netrunner_tests::seccomp::{self, Handed, Only, Rule};
 use netrunner_tests::sys;
@@ -398,6 +398,15 @@ pub(crate) const CASES: &[Case] = &[
         let mut jobs = Jobs::new(1);
         jobs.jobserver(Jobserver::new(1).expect("tokens"));
         without_descriptors(|| of_job(jobs, puppet("exit 0")))
+    }),
+    ("failed to make a pipe from `…` to `…`: …", || {
+        let line = Pipeline::new(puppet("exit 0")).pipe(puppet("exit 0"));
+        told::line(&without_descriptors(|| line.output().expect_err("no room")))
+    }),
+    ("`…` has another … than its place in the pipeline", || {
+        let mut fed = puppet("exit 0");
+        fed.input("text");
+        told::line(&Pipeline::new(puppet("exit 0")).pipe(fed).output().expect_err("an error"))
     }),
     ("there is no child to wait for", || told::line(&wait_any(&mut []).expect_err("nobody"))),
     ("failed to poll the lanes of several commands: …", || {

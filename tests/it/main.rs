@@ -44,6 +44,7 @@ mod p9_honest_outcomes;
 mod p9_limits;
 mod p9_one_truth;
 mod p9_silence;
+mod pipeline;
 mod shapes;
 mod std_parity;
 mod strange_clients;
