@@ -33,6 +33,8 @@ pub enum Step {
     ParentDeath,
     /// Making the child's process group.
     ProcessGroup,
+    /// Making a session with a terminal of its own.
+    Terminal,
     /// Placing the descriptors.
     Descriptors,
     /// Changing the directory.
@@ -56,12 +58,13 @@ pub enum Step {
 }
 
 /// The steps, each at the place of its number on the wire.
-const STEPS: [Step; 15] = [
+const STEPS: [Step; 16] = [
     Step::Shepherd,
     Step::Request,
     Step::Clone,
     Step::ParentDeath,
     Step::ProcessGroup,
+    Step::Terminal,
     Step::Descriptors,
     Step::Directory,
     Step::Limit,

@@ -23,6 +23,7 @@
 extern crate alloc;
 
 pub mod client;
+mod delays;
 mod ending;
 pub mod guard;
 pub mod message;
@@ -40,6 +41,7 @@ pub use time::Time;
 #[doc(hidden)]
 pub const SOURCES: &[(&str, &str)] = &[
     ("client.rs", include_str!("client.rs")),
+    ("delays.rs", include_str!("delays.rs")),
     ("ending.rs", include_str!("ending.rs")),
     ("guard.rs", include_str!("guard.rs")),
     ("lib.rs", include_str!("lib.rs")),

@@ -56,6 +56,9 @@ pub struct Terms {
     pub grace: Duration,
     /// The number of the stop signal, 1 to 64.
     pub stop_signal: u8,
+    /// That of the signal for what outlives the child, if it is another: a hang-up means the leader of
+    /// a session, and those of its jobs that are deaf to it (`nohup`) have to be asked otherwise.
+    pub leftover_signal: Option<u8>,
     /// What is done with what still lives when the child has ended.
     pub leftovers: Leftovers,
 }
@@ -89,6 +92,9 @@ pub struct Placement {
 pub enum Place {
     /// The directory that the child starts from; not open in the program.
     Directory,
+    /// The terminal of a session that the child leads, instead of a group in the shepherd's session;
+    /// not open in the program. It is always passed.
+    Terminal,
     /// This descriptor number.
     Number(u32),
     /// The directory of the cgroup that the child starts in; not open in the program.
@@ -237,6 +243,7 @@ impl Placement {
             }
             Place::Cgroup => out.u8(2),
             Place::CgroupAbove => out.u8(3),
+            Place::Terminal => out.u8(4),
         }
         out.u8(match self.source {
             Source::Passed => 0,
@@ -251,6 +258,7 @@ impl Placement {
             1 => Place::Number(from.u32()?),
             2 => Place::Cgroup,
             3 => Place::CgroupAbove,
+            4 => Place::Terminal,
             _ => return Err(WireError::Malformed),
         };
         let source = match from.u8()? {
@@ -342,6 +350,7 @@ impl Terms {
         out.option(self.timeout, Writer::duration);
         out.duration(self.grace);
         out.u8(self.stop_signal);
+        out.option(self.leftover_signal, Writer::u8);
         out.u8(match self.leftovers {
             Leftovers::Stop => 0,
             Leftovers::Wait => 1,
@@ -353,7 +362,10 @@ impl Terms {
         let timeout = from.option(Reader::duration)?;
         let grace = from.duration()?;
         let stop_signal = from.u8()?;
-        if !(1..=64).contains(&stop_signal) {
+        let leftover_signal = from.option(Reader::u8)?;
+        if !(1..=64).contains(&stop_signal)
+            || leftover_signal.is_some_and(|it| !(1..=64).contains(&it))
+        {
             return Err(WireError::Malformed);
         }
         let leftovers = match from.u8()? {
@@ -362,7 +374,7 @@ impl Terms {
             2 => Leftovers::Keep,
             _ => return Err(WireError::Malformed),
         };
-        Ok(Terms { timeout, grace, stop_signal, leftovers })
+        Ok(Terms { timeout, grace, stop_signal, leftover_signal, leftovers })
     }
 }
 
@@ -423,13 +435,20 @@ impl<'a> Spawn<'a> {
             cgroup: from.option(Reader::string)?,
         };
         let too_many = spawn.descriptors.len() > MAX_PLACEMENTS;
-        if spawn.program.is_empty()
-            || spawn.arguments.is_empty()
-            || too_many
-            || !spawn.is_contained()
-        {
+        let fits = spawn.is_contained() && spawn.terminals_fit();
+        if spawn.program.is_empty() || spawn.arguments.is_empty() || too_many || !fits {
             return Err(WireError::Malformed);
         }
         Ok(spawn)
+    }
+
+    /// Whether there is one terminal at most: the client's, or one of the command's own.
+    fn terminals_fit(&self) -> bool {
+        let mut own = self.descriptors.iter().filter(|placed| placed.place == Place::Terminal);
+        match (own.next(), own.next()) {
+            (None, _) => true,
+            (Some(own), None) => own.source == Source::Passed && self.terminal.is_none(),
+            (Some(_), Some(_)) => false,
+        }
     }
 }

@@ -21,33 +21,15 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use crate::Time;
+use crate::delays::{SWEEP_PAUSE, SWEEP_PAUSE_LATE, SWEEP_PAUSE_MAX};
 use crate::message::{CommandId, Fate, Reason};
 use crate::spawn::{Leftovers, Terms};
 
-/// How long what outlives the child may take to end by itself before it counts as left over: a
-/// nested NetRunner's guardian does, and so does the tail of a shell pipeline.
-pub const SETTLING: Duration = Duration::from_millis(20);
+pub use crate::delays::{HANDLE_AFTER, HANGING_UP, SETTLING, SWEEPING};
 
-/// How long a command lives before the client gets the child's pidfd, which costs more than all else
-/// that is said about a command. The client needs it only if guardian and shepherd are killed together.
-pub const HANDLE_AFTER: Duration = Duration::from_millis(100);
-
-/// How long sweeps go on before the client is told what they could not kill. A process that frees
-/// many gigabytes takes seconds to die, so this is not about being quick: the killing is, and goes
-/// on after the word.
-pub const SWEEPING: Duration = Duration::from_secs(10);
-
-/// The pause after the first sweep; it doubles up to [`SWEEP_PAUSE_MAX`].
-const SWEEP_PAUSE: Duration = Duration::from_millis(1);
-
-/// The longest pause between sweeps that the client still waits for.
-const SWEEP_PAUSE_MAX: Duration = Duration::from_millis(20);
-
-/// The pause between sweeps once the client has been told.
-const SWEEP_PAUSE_LATE: Duration = Duration::from_secs(1);
-
-/// `SIGKILL` and `SIGCONT`, which have the same numbers on every system that NetRunner runs on.
+/// Those that have the same number on every system that NetRunner runs on, and SIGCONT.
 const SIGKILL: u8 = 9;
+const SIGWINCH: u8 = 28;
 const SIGCONT: u8 = if cfg!(target_os = "linux") { 18 } else { 19 };
 
 /// What the machine asks its shell to do, in order.
@@ -150,7 +132,7 @@ enum Child {
 enum Ladder {
     Calm,
     Settling { until: Time },
-    Asked { kill_at: Time },
+    Asked { kill_at: Time, again_at: Option<Time> },
     Killing { again_at: Time, pause: Duration, tell_at: Option<Time> },
 }
 
@@ -180,7 +162,7 @@ impl Supervisor {
                     earlier(command.timeout_at, earlier(command.note_at, command.handle_at))
                 }
                 Ladder::Settling { until } => Some(until),
-                Ladder::Asked { kill_at } => Some(kill_at),
+                Ladder::Asked { kill_at, again_at } => earlier(Some(kill_at), again_at),
                 Ladder::Killing { again_at, tell_at, .. } => earlier(Some(again_at), tell_at),
             },
         }
@@ -295,6 +277,12 @@ impl Supervisor {
                 command.ladder = Ladder::Settling { until: now.after(SETTLING) };
             }
             (Ladder::Calm, Leftovers::Wait) => command.note_at = Some(now.after(SETTLING)),
+            (Ladder::Asked { kill_at, .. }, _)
+                if first && command.terms.leftover_signal.is_some() =>
+            {
+                let again_at = Some(now.after(HANGING_UP));
+                command.ladder = Ladder::Asked { kill_at, again_at };
+            }
             // What was below it has come up to where it can be seen.
             (Ladder::Killing { tell_at, .. }, _) if first => {
                 command.ladder = Ladder::Killing { again_at: now, pause: SWEEP_PAUSE, tell_at };
@@ -357,7 +345,14 @@ impl Supervisor {
                 }
                 Leftovers::Stop | Leftovers::Wait => self.ask(now, Reason::Exited),
             },
-            Ladder::Asked { kill_at } if kill_at <= now => self.kill(now, Reason::Stopped),
+            Ladder::Asked { kill_at, .. } if kill_at <= now => self.kill(now, Reason::Stopped),
+            Ladder::Asked { kill_at, again_at: Some(at) } if at <= now => {
+                command.ladder = Ladder::Asked { kill_at, again_at: None };
+                match command.child {
+                    Child::Lives => self.actions.push_back(Action::SignalTree(SIGWINCH)),
+                    Child::Ended => command.signal_tree(&mut self.actions),
+                }
+            }
             Ladder::Killing { again_at, pause, tell_at } => {
                 if tell_at.is_some_and(|at| at <= now) {
                     self.tell(now);
@@ -428,14 +423,28 @@ impl Command {
             Ladder::Asked { .. } | Ladder::Killing { .. } => return,
         }
         self.reason.get_or_insert(reason);
-        if self.terms.stop_signal == SIGKILL {
+        if self.signal() == SIGKILL {
             return self.kill(now, reason, actions);
         }
         self.note_leftovers(actions);
-        actions.push_back(Action::SignalTree(self.terms.stop_signal));
+        self.signal_tree(actions);
+        let again = self.child == Child::Lives && self.terms.leftover_signal.is_some();
+        let again_at = again.then(|| now.after(HANGING_UP));
+        self.ladder = Ladder::Asked { kill_at: now.after(self.terms.grace), again_at };
+    }
+
+    /// What asks those to end that live now.
+    fn signal(&self) -> u8 {
+        match self.child {
+            Child::Lives => self.terms.stop_signal,
+            Child::Ended => self.terms.leftover_signal.unwrap_or(self.terms.stop_signal),
+        }
+    }
+
+    fn signal_tree(&self, actions: &mut VecDeque<Action>) {
+        actions.push_back(Action::SignalTree(self.signal()));
         // A stopped process acts on the signal when it goes on.
         actions.push_back(Action::SignalTree(SIGCONT));
-        self.ladder = Ladder::Asked { kill_at: now.after(self.terms.grace) };
     }
 
     /// Begins to sweep, unless that has begun.

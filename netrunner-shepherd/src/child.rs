@@ -18,14 +18,22 @@ const DEFAULT_PATH: &[u8] = b"/bin:/usr/bin";
 const LONGEST_NAME: usize = 255;
 const LONGEST_STRING: usize = 32 * 4096 - 1;
 
-/// Starts the command. Its descriptors are closed here in any case: the child has its own.
+/// A child that was started.
+pub(crate) struct Started {
+    pub(crate) pid: Pid,
+    /// The terminal of its session, if it leads one.
+    pub(crate) terminal: Option<Fd>,
+}
+
+/// Starts the command. Its descriptors are closed here in any case, but for its terminal: the child
+/// has its own.
 pub(crate) fn start(
     pad: &mut Launchpad,
     spawn: &Spawn<'_>,
-    descriptors: Vec<Fd>,
+    mut descriptors: Vec<Fd>,
     null: &Fd,
     terminal: Option<(i32, Pid)>,
-) -> Result<Pid, (Step, Errno)> {
+) -> Result<Started, (Step, Errno)> {
     let at = |step| move |errno| (step, errno);
     let mut held = Vec::new();
     let placing = place(&spawn.descriptors, &descriptors, null, &mut held);
@@ -36,7 +44,15 @@ pub(crate) fn start(
         Notify::End => Pace::GoOn,
     };
     let candidates = candidates(spawn.program, spawn.environment);
-    pad.launch(spawn, &candidates, placing, pace).map_err(at(Step::Clone))
+    let pid = pad.launch(spawn, &candidates, placing, pace).map_err(at(Step::Clone))?;
+    let own = own_terminal(&spawn.descriptors);
+    Ok(Started { pid, terminal: own.map(|at| descriptors.swap_remove(at)) })
+}
+
+/// Which of the passed descriptors is the terminal of the child's session.
+fn own_terminal(placements: &Placements<'_>) -> Option<usize> {
+    let mut passed = placements.iter().filter(|placement| placement.source == Source::Passed);
+    passed.position(|placement| placement.place == Place::Terminal)
 }
 
 /// The paths to try, each with its NUL: the program itself if it has a slash, else one per directory
@@ -84,10 +100,11 @@ fn place(
         };
         match (placement.place, source) {
             (Place::Directory, Some(source)) => placing.origin = Some(source.number()),
+            (Place::Terminal, Some(source)) => placing.session = Some(source.number()),
             (Place::Cgroup, Some(source)) => placing.cgroup = Some(source.number()),
             // The shepherd's, to remove it.
             (Place::CgroupAbove, _) => {}
-            (Place::Directory | Place::Cgroup, None) => {}
+            (Place::Directory | Place::Terminal | Place::Cgroup, None) => {}
             (Place::Number(number), source) => {
                 let number = i32::try_from(number).map_err(|_| Errno(EMFILE))?;
                 match source {

@@ -9,13 +9,13 @@ use core::sync::atomic::{AtomicU64, Ordering};
 
 use netrunner_core::Time;
 use netrunner_core::message::{
-    CommandId, End, Event, Exited, Fate, Pid, Process, Reason, Request, Session, SpawnFailed, Step,
-    Usage,
+    CommandId, End, Event, Exited, Fate, Pid, Reason, Request, Session, SpawnFailed, Step,
 };
 use netrunner_core::spawn::{Notify, Spawn};
 use netrunner_core::supervise::{Action, Standing, Supervisor};
 
 use crate::lane::{Flow, Lane};
+use crate::live::{Leader, Live};
 use crate::sweep::Reached;
 use crate::sys::abi::*;
 use crate::sys::calls;
@@ -57,27 +57,6 @@ struct Shepherd {
     cgroup: Option<Cgroup>,
     /// Whether children may have ended that no signal tells of any more.
     unseen: bool,
-}
-
-/// The command of the moment.
-struct Live {
-    id: CommandId,
-    pid: Pid,
-    leader: Leader,
-    started: Time,
-    usage: Usage,
-    leftovers: Vec<Process>,
-    /// Signals that some descendants could not be sent so far.
-    asked: Vec<sweep::Asked>,
-}
-
-/// The child itself, the leader of its group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Leader {
-    Alive,
-    /// Ended and not reaped: its number, and its group's, can't be reused.
-    Zombie,
-    Reaped(i32),
 }
 
 /// Serves the lane until there is nothing left to do. Never returns to the caller's stack frames:
@@ -242,9 +221,9 @@ impl Shepherd {
                 let notify = spawn.notify;
                 let Spawn { id, terms, .. } = spawn;
                 match started {
-                    Ok(pid) => {
+                    Ok(started) => {
                         self.machine.handle_started(now, id, terms);
-                        self.start(now, id, notify, pid);
+                        self.start(now, id, notify, started);
                     }
                     Err((step, errno)) => {
                         self.job = None;
@@ -262,16 +241,9 @@ impl Shepherd {
         true
     }
 
-    fn start(&mut self, now: Time, id: CommandId, notify: Notify, pid: Pid) {
-        self.live = Some(Live {
-            id,
-            pid,
-            leader: Leader::Alive,
-            started: now,
-            usage: Usage::default(),
-            leftovers: Vec::new(),
-            asked: Vec::new(),
-        });
+    fn start(&mut self, now: Time, id: CommandId, notify: Notify, started: child::Started) {
+        let child::Started { pid, terminal } = started;
+        self.live = Some(Live::new(now, id, pid, terminal));
         // A child that could not execute its program ends, and the end is reported as that.
         let executed = notify == Notify::Start && self.pad.failure().is_none();
         if executed {
@@ -396,6 +368,7 @@ impl Shepherd {
         let put_right = by_itself && reason == Reason::Exited && self.pad.failure().is_none();
         self.give_terminal_back(if put_right { Modes::Keep } else { Modes::Restore });
         let Some(live) = &mut self.live else { return };
+        drop(live.terminal.take());
         let event = match (live.leader, self.pad.failure()) {
             (Leader::Reaped(_), Some((step, errno, object))) => {
                 failed(live.id, step, errno, object)

@@ -16,6 +16,7 @@ mod child;
 mod event_loop;
 mod guardian;
 mod lane;
+mod live;
 mod procfs;
 mod stale;
 mod standing;

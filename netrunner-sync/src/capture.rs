@@ -24,12 +24,14 @@ use crate::report::{IoCounters, Output};
 use crate::running::{Progress, Role, Running};
 use crate::shepherd::Shepherd;
 use crate::streams::Outlet;
+use crate::target::Encore;
 use crate::turn;
 
 /// The streams of one command.
 #[derive(Default)]
 pub(crate) struct Capture {
     feed: Option<Feed>,
+    encore: Option<Encore>,
     /// How much was fed to the command.
     fed: Arc<AtomicU64>,
     stdout: Reading,
@@ -80,6 +82,7 @@ impl Reading {
         if self.bytes.capacity() - self.bytes.len() < ROOM {
             self.bytes.reserve(room);
         }
+        let tells = outlet.tells_when_empty();
         match outlet.try_read_into(&mut self.bytes) {
             Ok(0) => self.outlet = None,
             Ok(_) => {
@@ -88,7 +91,7 @@ impl Reading {
                     self.gone += self.bytes.len() as u64;
                     self.bytes.clear();
                 }
-                if full {
+                if full || !tells {
                     return Read::Full;
                 }
             }
@@ -108,8 +111,7 @@ impl Reading {
         match writers {
             Writers::Gone => self.read(),
             Writers::Perhaps => {
-                let pipe = self.outlet.as_ref().map(|outlet| outlet.pipe());
-                let mut left = pipe.map_or(0, turn::unread);
+                let mut left = self.outlet.as_ref().map_or(0, |outlet| outlet.unread());
                 while left > 0 && self.outlet.is_some() {
                     let before = self.count();
                     if self.read_once() == Read::Empty {
@@ -129,7 +131,7 @@ impl Reading {
 /// What a read has shown.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Read {
-    /// It filled the room: there may be more.
+    /// There may be more: it filled the room, or the room says nothing.
     Full,
     Empty,
 }
@@ -151,7 +153,12 @@ impl Capture {
         keep: Keep,
     ) -> Capture {
         let (stdout, stderr) = (Reading::new(stdout, keep), Reading::new(stderr, keep));
-        Capture { feed, fed, stdout, stderr }
+        Capture { feed, encore: None, fed, stdout, stderr }
+    }
+
+    /// What the command is fed has an end that may have to be typed again.
+    pub(crate) fn with_encore(self, encore: Option<Encore>) -> Capture {
+        Capture { encore, ..self }
     }
 
     /// Where it is fed, as long as there is something to feed.
@@ -176,9 +183,10 @@ impl Capture {
         let reading = self.reading(stream);
         for _ in 0..READS_IN_TURN {
             if reading.read_once() == Read::Empty {
-                return;
+                break;
             }
         }
+        self.encore.iter().for_each(Encore::look);
     }
 
     /// What was read of an output and is still here.
@@ -274,6 +282,7 @@ impl Capture {
         }
         if stdout {
             self.stdout.read();
+            self.encore.iter().for_each(Encore::look);
         }
         if stderr {
             self.stderr.read();

@@ -6,8 +6,11 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use netrunner_pty::WinSize;
+
 use crate::engine::Started;
 use crate::error::Result;
+use crate::pty::ChildPty;
 use crate::reader_feed::ReaderFeed;
 use crate::report::{Output, Report};
 use crate::running::Running;
@@ -37,6 +40,8 @@ pub struct Child {
     pub stdout: Option<ChildStdout>,
     /// The standard error, if it is a pipe.
     pub stderr: Option<ChildStderr>,
+    /// The other end of its terminal, if it has one of its own: see [`Command::pty`](crate::Command::pty).
+    pub pty: Option<ChildPty>,
     /// What feeds the standard input, if that is a reader.
     reader: Option<ReaderFeed>,
     /// Stops the command when it is dropped; a field of its own, so that the streams can be moved
@@ -83,6 +88,7 @@ impl Child {
             stdin: started.stdin.map(Into::into),
             stdout: started.stdout.map(Into::into),
             stderr: started.stderr.map(Into::into),
+            pty: started.pty,
             reader: started.reader,
             life: started.life,
             stops_told: 0,
@@ -163,9 +169,10 @@ impl Child {
     /// As [`wait`](Child::wait), and the failure of a reader that was the
     /// [`input`](crate::Command::input); the error carries what was read.
     pub fn wait_with_output(self) -> Result<Output> {
-        let Child { stdin, stdout, stderr, reader, life, stops_told: _ } = self;
+        let Child { stdin, stdout, stderr, pty, reader, life, stops_told: _ } = self;
         drop(stdin);
-        let (stdout, stderr) = (stdout.map(Into::into), stderr.map(Into::into));
+        let stdout = stdout.map(Into::into).or(pty.map(ChildPty::into_outlet));
+        let stderr = stderr.map(Into::into);
         let output = crate::capture::to_end(&life.0, stdout, stderr)?;
         crate::engine::check_reader(reader.as_ref(), &life.0, output)
     }
@@ -208,6 +215,30 @@ impl Child {
     /// ESRCH when the command is over.
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.life.0.signal(signal)
+    }
+
+    /// Gives the command's own terminal another size; its foreground gets SIGWINCH.
+    ///
+    /// Wherever [`pty`](Child::pty) has gone to, as long as it has not become a plain descriptor.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, WinSize};
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "read go; stty size"]);
+    /// let child = command.pty(WinSize::new(24, 80)).spawn()?;
+    /// child.resize(WinSize::new(50, 132))?;
+    /// child.pty.as_ref().unwrap().send_eof().unwrap();
+    /// assert_eq!(child.wait_with_output()?.stdout, b"50 132\r\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`is_invalid_input`](crate::Error::is_invalid_input) for a size without room, ENOTTY for a
+    /// command without a terminal of its own, EIO where that is hung up.
+    pub fn resize(&self, size: WinSize) -> Result<()> {
+        self.life.0.resize(size)
     }
 
     /// The signal that has stopped the child, while it is stopped. Does not block.
@@ -284,6 +315,7 @@ impl fmt::Debug for Child {
             .field("stdin", &self.stdin)
             .field("stdout", &self.stdout)
             .field("stderr", &self.stderr)
+            .field("pty", &self.pty)
             .field("running", &self.life.0)
             .finish()
     }
@@ -358,6 +390,15 @@ impl ChildHandle {
     /// As [`Child::signal`].
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.0.signal(signal)
+    }
+
+    /// As [`Child::resize`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Child::resize`].
+    pub fn resize(&self, size: WinSize) -> Result<()> {
+        self.0.resize(size)
     }
 
     /// As [`Child::stopped`].

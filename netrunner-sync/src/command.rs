@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use netrunner_cgroup::Cgroup;
+use netrunner_pty::{Modes, WinSize};
 
 use crate::capabilities::Containment;
 use crate::child::Child;
@@ -53,6 +54,8 @@ pub struct Command {
     pub(crate) setup: Setup,
     pub(crate) terms: Terms,
     pub(crate) limits: Limits,
+    pub(crate) pty: Option<WinSize>,
+    pub(crate) pty_modes: Option<Modes>,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) containment: Containment,
 }
@@ -72,7 +75,7 @@ pub(crate) enum Stderr {
 pub(crate) struct Terms {
     pub(crate) timeout: Option<Duration>,
     pub(crate) grace: Duration,
-    pub(crate) stop_signal: Signal,
+    pub(crate) stop_signal: Option<Signal>,
     pub(crate) leftovers: Leftovers,
 }
 
@@ -105,10 +108,12 @@ impl Command {
             terms: Terms {
                 timeout: None,
                 grace: GRACE,
-                stop_signal: Signal::TERM,
+                stop_signal: None,
                 leftovers: Leftovers::default(),
             },
             limits: Limits::default(),
+            pty: None,
+            pty_modes: None,
             cgroup: None,
             containment: Containment::default(),
         }
@@ -262,10 +267,12 @@ impl Command {
         self
     }
 
-    /// The signal that asks the command to end when it is stopped, [`Signal::TERM`] by default.
-    /// SIGCONT follows it, so that a stopped process can obey.
+    /// The signal that asks the command to end when it is stopped: [`Signal::TERM`] by default, and
+    /// [`Signal::HUP`] on a terminal of its own ([`pty`](Command::pty)), whose shells ignore SIGTERM.
+    /// What outlives the command on such a terminal gets SIGTERM then: a job that was started by
+    /// `nohup` is deaf to the hang-up. SIGCONT follows, so that a stopped process can obey.
     pub fn stop_signal(&mut self, signal: Signal) -> &mut Command {
-        self.terms.stop_signal = signal;
+        self.terms.stop_signal = Some(signal);
         self
     }
 

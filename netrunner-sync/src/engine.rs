@@ -2,7 +2,6 @@
 //! is certain that nothing ran.
 
 use std::io::ErrorKind;
-use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -22,6 +21,7 @@ use crate::lane::PATIENCE;
 use crate::meter::Meter;
 use crate::outcome::Captured;
 use crate::pool::Taken;
+use crate::pty::{self, ChildPty};
 use crate::reader_feed::ReaderFeed;
 use crate::report::Output;
 use crate::request::{Prepared, pipe_error};
@@ -30,6 +30,8 @@ use crate::running::{Progress, Role, Running};
 use crate::runtime::Runtime;
 use crate::shepherd::Shepherd;
 use crate::streams::{Inlet, Outlet};
+use crate::target::{Encore, Target};
+use crate::terminal::Tie;
 use crate::watcher::Word;
 use crate::wiring::{self, Ends, Fodder, Streams};
 
@@ -62,15 +64,20 @@ fn prepare(command: &mut Command, streams: Streams, notify: Notify) -> Result<La
     let runtime = Runtime::current();
     let rights = Rights::now().map_err(|cause| Error::system("read the own credentials", cause))?;
     let mut prepared = Prepared::check(command, &rights)?;
+    pty::check(command)?;
     let group = contain::make(command)?;
     let ends = wiring::connect(command, streams, &mut prepared)?;
     prepared.place_in(group.clone());
-    let lent = prepared.lend();
-    let running = Running::new(runtime, command.program.clone(), &command.terms, lent, group);
+    let tie = match &ends.terminal {
+        Some(manager) => Tie::Own(Arc::downgrade(manager)),
+        None => prepared.lend().map_or(Tie::Nothing, Tie::Lent),
+    };
+    let running = Running::new(runtime, command.program.clone(), &command.terms, tie, group);
     // `output` counts what it has at the end, and `spawn` while its streams are used.
     if notify == Notify::Start || command.limits.are_set() {
-        let meter =
-            Meter::new(&running, &command.limits, ends.stdout.as_ref(), ends.stderr.as_ref());
+        let terminal = ends.terminal.as_deref();
+        let stdout = ends.stdout.as_ref().or(terminal);
+        let meter = Meter::new(&running, &command.limits, stdout, ends.stderr.as_ref());
         let failed = |cause| pipe_error(&command.program, "output", cause);
         running.count(meter.map_err(failed)?);
     }
@@ -231,14 +238,17 @@ pub(crate) struct Started {
     pub(crate) stdin: Option<Inlet>,
     pub(crate) stdout: Option<Outlet>,
     pub(crate) stderr: Option<Outlet>,
+    pub(crate) pty: Option<ChildPty>,
     /// What feeds it, if that is a reader.
     pub(crate) reader: Option<ReaderFeed>,
+    /// What types the end of its input again.
+    pub(crate) encore: Option<Encore>,
 }
 
 /// Starts a command, and feeds what is to be fed in the background.
 pub(crate) fn start(command: &mut Command, streams: Streams) -> Result<Started> {
     let launch = prepare(command, streams, Notify::Start)?;
-    let Launch { running, mut attempt, ends } = launch;
+    let Launch { running, mut attempt, mut ends } = launch;
     let life = Life::of(&running);
     let role = running.begin();
     let mut shepherd = attempt.send(&running, &role)?;
@@ -257,24 +267,34 @@ pub(crate) fn start(command: &mut Command, streams: Streams) -> Result<Started> 
     drop(role);
     // The far ends of the pipes are the command's alone now, so that we see when it closes them.
     drop(attempt);
-    let Ends { stdin, input, stdout, stderr } = ends;
+    let fodder = match streams {
+        // Whoever has the `Child` types, or writes.
+        Streams::Inherit if ends.input.is_none() => None,
+        Streams::Inherit | Streams::Capture | Streams::PassThrough => ends.take_fodder(),
+    };
     let written = counter(&running);
+    let meter = running.meter();
+    let flow = meter.and_then(Meter::stdout);
     let mut started = Started {
-        stdin: None,
-        stdout: stdout.map(|pipe| Outlet::new(pipe, running.meter().and_then(Meter::stdout))),
-        stderr: stderr.map(|pipe| Outlet::new(pipe, running.meter().and_then(Meter::stderr))),
+        stdin: ends.stdin.map(|pipe| Inlet::new(pipe, Some(Arc::clone(&written)))),
+        stdout: ends.stdout.map(|pipe| Outlet::new(pipe, flow.clone())),
+        stderr: ends.stderr.map(|pipe| Outlet::new(pipe, meter.and_then(Meter::stderr))),
+        pty: ends.terminal.map(|manager| {
+            let outlet = Outlet::terminal(Arc::clone(&manager), flow);
+            ChildPty::new(manager, outlet, Some(Arc::clone(&written)))
+        }),
         reader: None,
+        encore: fodder.as_ref().and_then(|(target, _)| target.encore()),
         running,
         life,
     };
-    match (stdin, input) {
-        (None, _) => {}
-        (Some(pipe), None) => started.stdin = Some(Inlet::new(pipe, Some(written))),
-        (Some(pipe), Some(Fodder::Bytes(bytes))) => {
-            started.running.tell(Word::Feed(Feed::new(pipe, bytes, written)));
+    match fodder {
+        None => {}
+        Some((target, Fodder::Bytes(bytes))) => {
+            started.running.tell(Word::Feed(Feed::new(target, bytes, written)));
         }
-        (Some(pipe), Some(Fodder::Reader(reader))) => {
-            started.reader = Some(start_reader(command, reader, pipe, written)?);
+        Some((target, Fodder::Reader(reader))) => {
+            started.reader = Some(start_reader(command, reader, target, written)?);
         }
     }
     if let Some(meter) = started.running.meter() {
@@ -299,10 +319,10 @@ pub(crate) fn spawn(command: &mut Command) -> Result<Child> {
 fn start_reader(
     command: &Command,
     reader: Box<dyn std::io::Read + Send>,
-    pipe: OwnedFd,
+    target: Target,
     written: Arc<AtomicU64>,
 ) -> Result<ReaderFeed> {
-    ReaderFeed::start(reader, pipe, written).map_err(|cause| {
+    ReaderFeed::start(reader, target, written).map_err(|cause| {
         let step = format!("start the threads that feed `{}`", shown(&command.program));
         Error::system(step, cause)
     })
@@ -361,29 +381,38 @@ fn make_ready(
     keep: Keep,
     unread: Unread,
 ) -> Result<Ready> {
-    let Launch { running, attempt, ends } = prepare(command, streams, notify)?;
+    let Launch { running, attempt, mut ends } = prepare(command, streams, notify)?;
     let life = Life::of(&running);
-    let Ends { stdin, input, stdout, stderr } = ends;
     let written = counter(&running);
     let mut reader = None;
     let mut feed = None;
-    match (stdin, input) {
-        (Some(pipe), Some(Fodder::Bytes(bytes))) => {
-            feed = Some(Feed::new(pipe, bytes, Arc::clone(&written)));
+    let fodder = ends.take_fodder();
+    let encore = fodder.as_ref().and_then(|(target, _)| target.encore());
+    match fodder {
+        None => {}
+        Some((target, Fodder::Bytes(bytes))) => {
+            feed = Some(Feed::new(target, bytes, Arc::clone(&written)));
         }
-        (Some(pipe), Some(Fodder::Reader(fodder))) => {
-            reader = Some(start_reader(command, fodder, pipe, Arc::clone(&written))?);
+        Some((target, Fodder::Reader(fodder))) => {
+            reader = Some(start_reader(command, fodder, target, Arc::clone(&written))?);
         }
-        // Nobody could write into it.
-        (stdin, _) => drop(stdin),
     }
-    let stdout = stdout.map(|pipe| Outlet::new(pipe, running.meter().and_then(Meter::stdout)));
-    let stderr = stderr.map(|pipe| Outlet::new(pipe, running.meter().and_then(Meter::stderr)));
+    // Nobody could write into it.
+    drop(ends.stdin);
+    let flow = running.meter().and_then(Meter::stdout);
+    // A terminal that nobody reads would hold the command back after a few lines.
+    let unread = if ends.terminal.is_some() { Unread::No } else { unread };
+    let stdout = match (ends.stdout, ends.terminal) {
+        (Some(pipe), _) => Some(Outlet::new(pipe, flow)),
+        (None, manager) => manager.map(|manager| Outlet::terminal(manager, flow)),
+    };
+    let stderr = ends.stderr.map(|pipe| Outlet::new(pipe, running.meter().and_then(Meter::stderr)));
     let (captured, _unread) = match unread {
         Unread::No => ((stdout, stderr), (None, None)),
         Unread::Yes => ((None, None), (stdout, stderr)),
     };
     let capture = Capture::new(feed, written, captured.0, captured.1, keep);
+    let capture = capture.with_encore(encore);
     Ok(Ready { running, life, attempt, capture, reader, _unread })
 }
 

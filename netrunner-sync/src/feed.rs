@@ -1,4 +1,4 @@
-//! Bytes on their way into a command's standard input. Whoever polls the pipe calls `write`. What
+//! Bytes on their way into a command's standard input. Whoever polls its descriptor calls `write`. What
 //! comes from a reader is the work of `reader_feed`.
 
 use std::os::fd::OwnedFd;
@@ -7,9 +7,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use rustix::io::Errno;
 
+use crate::target::Target;
+
 /// What is left to write, and where.
 pub(crate) struct Feed {
-    pipe: Arc<OwnedFd>,
+    target: Target,
     bytes: Arc<Vec<u8>>,
     written: usize,
     counter: Arc<AtomicU64>,
@@ -20,24 +22,24 @@ pub(crate) struct Feed {
 pub(crate) enum Fed {
     /// All is written, or nobody reads any more: the pipe is to be closed.
     All,
-    /// The pipe is full.
+    /// There is no room now.
     Some,
 }
 
 impl Feed {
     /// `counter` is where what was written is counted.
-    pub(crate) fn new(pipe: OwnedFd, bytes: Arc<Vec<u8>>, counter: Arc<AtomicU64>) -> Feed {
-        Feed { pipe: Arc::new(pipe), bytes, written: 0, counter }
+    pub(crate) fn new(target: Target, bytes: Arc<Vec<u8>>, counter: Arc<AtomicU64>) -> Feed {
+        Feed { target, bytes, written: 0, counter }
     }
 
     pub(crate) fn pipe(&self) -> Arc<OwnedFd> {
-        Arc::clone(&self.pipe)
+        Arc::clone(self.target.fd())
     }
 
-    /// Writes as much as the pipe takes.
+    /// Writes as much as there is room for.
     pub(crate) fn write(&mut self) -> Fed {
         while self.written < self.bytes.len() {
-            match rustix::io::write(&self.pipe, &self.bytes[self.written..]) {
+            match self.target.write(&self.bytes[self.written..]) {
                 Ok(count) => {
                     self.written += count;
                     self.counter.fetch_add(count as u64, Ordering::Relaxed);
@@ -48,7 +50,10 @@ impl Feed {
                 Err(_) => return Fed::All,
             }
         }
-        Fed::All
+        match self.target.finish() {
+            Err(Errno::AGAIN | Errno::INTR) => Fed::Some,
+            Ok(()) | Err(_) => Fed::All,
+        }
     }
 }
 
@@ -61,7 +66,7 @@ mod tests {
     fn a_partial_write_goes_on_where_it_stopped() {
         let bytes: Vec<u8> = (0..300_000_u32).map(|n| n as u8).collect();
         let pipe = pipe_to_child().unwrap();
-        let mut feed = Feed::new(pipe.ours, Arc::new(bytes.clone()), Arc::default());
+        let mut feed = Feed::new(Target::pipe(pipe.ours), Arc::new(bytes.clone()), Arc::default());
         let mut read = Vec::new();
         let mut buffer = vec![0; 10_007];
         while feed.write() == Fed::Some {
@@ -83,7 +88,7 @@ mod tests {
     fn a_pipe_that_nobody_reads_ends_the_feed() {
         let pipe = pipe_to_child().unwrap();
         drop(pipe.theirs);
-        let mut feed = Feed::new(pipe.ours, Arc::new(vec![0; 10]), Arc::default());
+        let mut feed = Feed::new(Target::pipe(pipe.ours), Arc::new(vec![0; 10]), Arc::default());
         assert_eq!(feed.write(), Fed::All);
     }
 }

@@ -129,7 +129,8 @@ pub(crate) fn check(command: &Command, default: Streams) -> Result<()> {
     if !limits.are_set() {
         return Ok(());
     }
-    let by_default = default.output();
+    // What a terminal shows is piped as well.
+    let by_default = if command.pty.is_some() { Stdio::piped() } else { default.output() };
     let is_pipe = |stdio: &Stdio| matches!(stdio.0, Source::Piped);
     let stderr = match &command.stderr {
         Some(Stderr::Stdio(stdio)) => Some(stdio),

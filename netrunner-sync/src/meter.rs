@@ -13,11 +13,13 @@ use std::time::{Duration, Instant};
 
 use netrunner_core::message;
 use rustix::io::Errno;
+use rustix::termios::isatty;
 
 use crate::lane::above_stdio;
 use crate::limits::{Excess, Limits};
 use crate::report::{IoCounters, Reason, Report};
 use crate::running::Running;
+use crate::streams::TERMINAL_KEEPS;
 use crate::watcher::Word;
 
 /// The bytes of one command.
@@ -63,6 +65,11 @@ struct Level {
     /// When something was read last.
     last: Option<Instant>,
     second: Option<Arc<OwnedFd>>,
+    /// Whether that is a terminal, which does not tell how much is unread.
+    is_terminal: bool,
+    /// What was read of a terminal at the end of its command, to know how much there is; it comes
+    /// before all that is read later.
+    ahead: Vec<u8>,
     rest: Rest,
     verdict: Verdict,
 }
@@ -222,6 +229,13 @@ impl Meter {
     }
 }
 
+/// Where the next bytes of a stream are.
+pub(crate) enum Next<'a> {
+    Descriptor,
+    /// Here: they were read before.
+    Ahead(&'a [u8]),
+}
+
 impl Flow {
     fn new(running: &Arc<Running>, limits: &Limits, pipe: &OwnedFd) -> std::io::Result<Flow> {
         let second = if limits.are_set() {
@@ -237,7 +251,9 @@ impl Flow {
                 read: 0,
                 discarded: 0,
                 last: None,
+                is_terminal: second.as_ref().is_some_and(|second| isatty(&**second)),
                 second,
+                ahead: Vec::new(),
                 rest: Rest::Reader,
                 verdict: Verdict::Fine,
             }),
@@ -248,14 +264,21 @@ impl Flow {
     /// reached.
     pub(crate) fn read(
         self: &Arc<Self>,
-        read: impl FnOnce(usize) -> rustix::io::Result<usize>,
+        read: impl FnOnce(Next<'_>, usize) -> rustix::io::Result<usize>,
     ) -> rustix::io::Result<usize> {
         let mut level = self.lock();
         let room = self.room(&level);
         if room == 0 {
             return Ok(0);
         }
-        let count = read(room)?;
+        let count = if level.ahead.is_empty() {
+            read(Next::Descriptor, room)?
+        } else {
+            let most = room.min(level.ahead.len());
+            let count = read(Next::Ahead(&level.ahead[..most]), most)?;
+            level.ahead.drain(..count);
+            count
+        };
         level.read += count as u64;
         level.note_time(count);
         drop(level);
@@ -288,7 +311,9 @@ impl Flow {
     /// Reads once for nobody, into `scratch`.
     pub(crate) fn discard(&self, scratch: &mut [u8]) -> Discarded {
         let mut level = self.lock();
+        let ahead = std::mem::take(&mut level.ahead).len();
         let result = match (&level.second, level.rest) {
+            (_, Rest::Watcher) if ahead > 0 => Ok(ahead),
             (Some(pipe), Rest::Watcher) => rustix::io::read(pipe, &mut *scratch),
             (None, _) | (Some(_), Rest::Reader | Rest::Stranger) => Ok(0),
         };
@@ -320,6 +345,10 @@ impl Flow {
     /// written comes from what was kept, and is the watcher's.
     fn settle(&self) {
         let mut level = self.lock();
+        if level.rest == Rest::Watcher {
+            let ahead = std::mem::take(&mut level.ahead).len();
+            level.throw_away(ahead);
+        }
         let mut left = if level.rest == Rest::Watcher { level.unread() } else { 0 };
         let mut scratch = [0; 4 << 10];
         while left > 0 {
@@ -337,7 +366,11 @@ impl Flow {
 
     /// Whether more was written than may be, and that is a reason to stop.
     fn is_exceeded(&self) -> bool {
-        let level = self.lock();
+        let mut level = self.lock();
+        if let Some(limit) = self.limit.filter(|_| self.excess == Excess::Stop) {
+            let so_far = level.read + level.discarded;
+            level.read_ahead(limit.saturating_sub(so_far).saturating_add(1));
+        }
         let written = level.read + level.discarded + level.unread();
         self.excess == Excess::Stop && self.limit.is_some_and(|limit| written > limit)
     }
@@ -363,8 +396,33 @@ impl Flow {
 }
 
 impl Level {
+    /// Reads what a terminal has, until there are `enough` bytes: all that its command wrote, if it is
+    /// over and this is less. What more is written comes from what was kept, and may be counted too.
+    fn read_ahead(&mut self, enough: u64) {
+        let enough = usize::try_from(enough.min(TERMINAL_KEEPS)).unwrap_or(usize::MAX);
+        let Some(terminal) = self.second.as_ref().filter(|_| self.is_terminal) else { return };
+        let mut piece = [0; 4 << 10];
+        while self.ahead.len() < enough {
+            let most = piece.len().min(enough - self.ahead.len());
+            match netrunner_pty::read(terminal, &mut piece[..most]) {
+                Ok(count) if count > 0 => self.ahead.extend_from_slice(&piece[..count]),
+                Err(Errno::INTR) => {}
+                Ok(_) | Err(_) => return,
+            }
+        }
+    }
+
     fn unread(&self) -> u64 {
-        self.second.as_ref().map_or(0, |pipe| rustix::io::ioctl_fionread(pipe).unwrap_or(0))
+        if !self.ahead.is_empty() {
+            return self.ahead.len() as u64;
+        }
+        let Some(pipe) = &self.second else { return 0 };
+        let unread = if self.is_terminal {
+            netrunner_pty::unread(&**pipe)
+        } else {
+            rustix::io::ioctl_fionread(pipe)
+        };
+        unread.unwrap_or(0)
     }
 
     fn throw_away(&mut self, count: usize) {

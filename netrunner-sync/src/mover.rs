@@ -13,10 +13,12 @@ use crate::ear::Blocking;
 use crate::engine::{self, Started};
 use crate::error::Result;
 use crate::outcome::Captured;
+use crate::pty::ChildPty;
 use crate::reader_feed::ReaderFeed;
 use crate::report::Output;
 use crate::running::{Progress, Running};
 use crate::streams::Outlet;
+use crate::target::Encore;
 use crate::turn;
 use crate::wiring::Streams;
 
@@ -29,6 +31,7 @@ pub(crate) struct Mover {
     /// Who has the first word when both have something to say: the one that did not have the last.
     next: Stream,
     reader: Option<ReaderFeed>,
+    encore: Option<Encore>,
     /// When the caller got the last piece and went away with it.
     away: Option<Instant>,
     handle: ChildHandle,
@@ -69,7 +72,8 @@ impl Mover {
     /// Starts the command, with the streams of `output`.
     pub(crate) fn start(command: &mut Command) -> Result<Mover> {
         let started = engine::start(command, Streams::Capture)?;
-        let Started { running, life, stdin, stdout, stderr, reader } = started;
+        let Started { running, life, stdin, stdout, stderr, pty, reader, encore } = started;
+        let stdout = stdout.or(pty.map(ChildPty::into_outlet));
         // Nobody could write into it.
         drop(stdin);
         let source = |outlet| Source { outlet, left: None };
@@ -78,6 +82,7 @@ impl Mover {
             stderr: source(stderr),
             next: Stream::Stdout,
             reader,
+            encore,
             away: Some(Instant::now()),
             handle: ChildHandle(running),
             _life: life,
@@ -127,6 +132,7 @@ impl Mover {
                 if ready(stream) {
                     if let Some(count) = self.read(stream, buffer) {
                         self.next = stream.other();
+                        self.encore.iter().for_each(Encore::look);
                         return Ok(Step::Piece(stream, count));
                     }
                 }
@@ -174,8 +180,8 @@ impl Mover {
     fn rest(&mut self, buffer: &mut [u8]) -> Step {
         for stream in [self.next, self.next.other()] {
             let source = self.source(stream);
-            let pipe = source.outlet.as_ref().map(Outlet::pipe);
-            let left = *source.left.get_or_insert_with(|| pipe.map_or(0, turn::unread));
+            let outlet = source.outlet.as_ref();
+            let left = *source.left.get_or_insert_with(|| outlet.map_or(0, Outlet::unread));
             let most = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             if most > 0 {
                 if let Some(count) = self.read(stream, &mut buffer[..most]) {

@@ -166,6 +166,7 @@ pub(crate) fn spawn_error(program: &OsStr, failed: &SpawnFailed) -> Error {
         Step::Clone => format!("make a process for `{program}`"),
         Step::ParentDeath => format!("tie `{program}` to its shepherd"),
         Step::ProcessGroup => format!("make a process group for `{program}`"),
+        Step::Terminal => format!("make a session on a terminal for `{program}`"),
         Step::Descriptors => format!("pass the descriptors of `{program}`"),
         Step::Directory if object.is_empty() => {
             format!("change to the current directory for `{program}`")

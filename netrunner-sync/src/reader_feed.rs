@@ -16,6 +16,7 @@ use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
 use crate::lane::above_stdio;
+use crate::target::Target;
 use crate::time::until;
 
 /// The two threads, from outside.
@@ -73,7 +74,7 @@ impl ReaderFeed {
     /// `counter` is where what was written is counted.
     pub(crate) fn start(
         reader: Box<dyn Read + Send>,
-        pipe: OwnedFd,
+        target: Target,
         counter: Arc<AtomicU64>,
     ) -> io::Result<ReaderFeed> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
@@ -85,7 +86,7 @@ impl ReaderFeed {
         let (source, sink) = (Arc::clone(&basket), Arc::clone(&basket));
         let thread = |name: &str| thread::Builder::new().name(name.to_owned());
         crate::sys::with_signals_blocked(|| {
-            thread("netrunner-feed").spawn(move || sink.empty_into(&pipe, &counter))?;
+            thread("netrunner-feed").spawn(move || sink.empty_into(target, &counter))?;
             let reading = thread("netrunner-input").spawn(move || source.fill_from(reader));
             // Where there is nobody to fill the basket the other thread must not wait for it.
             reading.inspect_err(|_| basket.end(None)).map(drop)
@@ -159,23 +160,32 @@ impl Basket {
     }
 
     /// Writes until the basket is empty and stays so, or nobody reads the pipe.
-    fn empty_into(&self, pipe: &OwnedFd, counter: &AtomicU64) {
+    fn empty_into(&self, mut target: Target, counter: &AtomicU64) {
         let mut bytes = Vec::new();
         let mut next_write = Instant::now();
-        while self.take(pipe, &mut bytes, next_write) && write_all(pipe, &bytes, counter) {
-            next_write = Instant::now() + PAUSE;
+        loop {
+            match self.take(target.fd(), &mut bytes, next_write) {
+                Taken::Some if write_all(&mut target, &bytes, counter) => {
+                    next_write = Instant::now() + PAUSE;
+                }
+                Taken::All => {
+                    finish(&mut target);
+                    break;
+                }
+                Taken::Some | Taken::NotWanted => break,
+            }
         }
         self.lock().sink = Sink::Closed;
         self.room.notify_all();
     }
 
-    /// Swaps what is in the basket for `bytes`, once it is enough or time; false at the end.
-    fn take(&self, pipe: &OwnedFd, bytes: &mut Vec<u8>, next_write: Instant) -> bool {
+    /// Swaps what is in the basket for `bytes`, once it is enough or time.
+    fn take(&self, pipe: &OwnedFd, bytes: &mut Vec<u8>, next_write: Instant) -> Taken {
         bytes.clear();
         loop {
             let mut content = self.lock();
             let deadline = match (content.bytes.len(), content.source) {
-                (0, Source::Ended) => return false,
+                (0, Source::Ended) => return Taken::All,
                 (0, Source::Open) => None,
                 (count, Source::Open) if count < FULL && Instant::now() < next_write => {
                     Some(next_write)
@@ -184,7 +194,7 @@ impl Basket {
                     std::mem::swap(&mut content.bytes, bytes);
                     content.sink = Sink::Busy;
                     self.room.notify_all();
-                    return true;
+                    return Taken::Some;
                 }
             };
             content.sink = Sink::WaitsFor(if deadline.is_some() { FULL } else { 1 });
@@ -195,7 +205,7 @@ impl Basket {
             // An error is EINTR, or want of memory: look again.
             let _ = poll(&mut fds, until(deadline).as_ref());
             if !fds[0].revents().is_empty() {
-                return false;
+                return Taken::NotWanted;
             }
             if !fds[1].revents().is_empty() {
                 // It counts the rings; one read takes all.
@@ -210,10 +220,30 @@ impl Basket {
     }
 }
 
-/// Writes all of it; false when nobody reads the pipe any more.
-fn write_all(pipe: &OwnedFd, mut bytes: &[u8], counter: &AtomicU64) -> bool {
+/// What is in the basket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Taken {
+    /// Something to write.
+    Some,
+    /// Nothing, and there will be nothing.
+    All,
+    /// Nobody reads it any more.
+    NotWanted,
+}
+
+/// Says that this was all.
+fn finish(target: &mut Target) {
+    while let Err(errno @ (Errno::AGAIN | Errno::INTR)) = target.finish() {
+        if errno == Errno::AGAIN {
+            let _ = poll(&mut [PollFd::new(&**target.fd(), PollFlags::OUT)], None);
+        }
+    }
+}
+
+/// Writes all of it; false when nobody reads it any more.
+fn write_all(target: &mut Target, mut bytes: &[u8], counter: &AtomicU64) -> bool {
     while !bytes.is_empty() {
-        match rustix::io::write(pipe, bytes) {
+        match target.write(bytes) {
             Ok(count) => {
                 counter.fetch_add(count as u64, Ordering::Relaxed);
                 bytes = &bytes[count..];
@@ -221,7 +251,7 @@ fn write_all(pipe: &OwnedFd, mut bytes: &[u8], counter: &AtomicU64) -> bool {
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
                 // EINTR and the like: the write tells.
-                let _ = poll(&mut [PollFd::new(pipe, PollFlags::OUT)], None);
+                let _ = poll(&mut [PollFd::new(&**target.fd(), PollFlags::OUT)], None);
             }
             Err(_) => return false,
         }
@@ -238,7 +268,7 @@ mod tests {
     use std::sync::mpsc;
 
     fn start(reader: impl Read + Send + 'static, pipe: OwnedFd) -> ReaderFeed {
-        ReaderFeed::start(Box::new(reader), pipe, Arc::default()).unwrap()
+        ReaderFeed::start(Box::new(reader), Target::pipe(pipe), Arc::default()).unwrap()
     }
 
     /// What single reads from the pipe give, to its end.
@@ -275,7 +305,9 @@ mod tests {
         let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::DIRECT).unwrap();
         rustix::fs::fcntl_setfl(&ours, OFlags::DIRECT | OFlags::NONBLOCK).unwrap();
         let counter = Arc::new(AtomicU64::new(0));
-        let _feed = ReaderFeed::start(Box::new(Crumbs(SIZE)), ours, Arc::clone(&counter)).unwrap();
+        let _feed =
+            ReaderFeed::start(Box::new(Crumbs(SIZE)), Target::pipe(ours), Arc::clone(&counter))
+                .unwrap();
         let pieces = pieces(&theirs);
         let expected: Vec<u8> = (0..SIZE).rev().map(|n| n as u8).collect();
         assert!(pieces.concat() == expected);

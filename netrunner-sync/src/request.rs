@@ -17,11 +17,12 @@ use netrunner_core::wire::{HEADER, MAX_DESCRIPTORS, MAX_REQUEST};
 use rustix::io::Errno;
 use rustix::process::Resource;
 
-use crate::command::{self, Command};
+use crate::command::Command;
 use crate::error::{Error, Result, shown};
 use crate::ext;
 use crate::report;
 use crate::rights::Rights;
+use crate::signal::Signal;
 use crate::terminal::{Lent, Streams};
 
 /// The longest single string that Linux executes, its NUL included (`MAX_ARG_STRLEN`, `execve(2)`).
@@ -44,6 +45,8 @@ pub(crate) struct Prepared {
     terms: Terms,
     session: Session,
     streams: Streams,
+    /// Whether it has a terminal of its own, and so nothing to do with the client's.
+    on_own_terminal: bool,
     group: Option<Arc<Group>>,
 }
 
@@ -99,9 +102,10 @@ impl Prepared {
             passed: Vec::with_capacity(4),
             setup: setup.clone(),
             clear_groups,
-            terms: terms(&command.terms)?,
+            terms: terms(command)?,
             session: Session::Own,
             streams: Streams::default(),
+            on_own_terminal: false,
             group: None,
         })
     }
@@ -121,6 +125,7 @@ impl Prepared {
             // A command that uses a terminal needs a shepherd in the terminal's session. The same
             // call tells that one of the client's own streams is closed.
             match rustix::termios::tcgetattr(passed.as_fd()) {
+                Ok(_) if self.on_own_terminal => {}
                 Ok(modes) => {
                     self.session = Session::Client;
                     self.streams.add_terminal(number, passed.as_fd(), modes);
@@ -141,6 +146,31 @@ impl Prepared {
         self.streams.add_pipe(number);
         self.placements.push(Placement { place: place(number)?, source: Source::Passed });
         self.passed.push(Passed::Far(Arc::new(far)));
+        Ok(())
+    }
+
+    /// Makes this the terminal of a session of the command's own, and its descriptors `numbers`.
+    pub(crate) fn place_terminal(
+        &mut self,
+        subsidiary: OwnedFd,
+        numbers: impl IntoIterator<Item = RawFd>,
+    ) -> Result<()> {
+        if let Some(uid) = self.setup.uid {
+            // The program may open it by its name. A client that may not give it away may not be
+            // able to change the user either, and that is reported.
+            let uid = rustix::process::Uid::from_raw(uid);
+            let _ = rustix::fs::fchown(&subsidiary, Some(uid), None);
+        }
+        self.on_own_terminal = true;
+        let subsidiary = Arc::new(subsidiary);
+        let mut places = vec![Place::Terminal];
+        for number in numbers {
+            places.push(place(number)?);
+        }
+        for place in places {
+            self.placements.push(Placement { place, source: Source::Passed });
+            self.passed.push(Passed::Far(Arc::clone(&subsidiary)));
+        }
         Ok(())
     }
 
@@ -377,13 +407,23 @@ pub(crate) fn spent(what: &str) -> Error {
     Error::invalid(format!("{what} was consumed by an earlier spawn"))
 }
 
-fn terms(terms: &command::Terms) -> Result<Terms> {
-    let stop_signal = u8::try_from(terms.stop_signal.as_raw())
-        .map_err(|_| Error::invalid(format!("unknown signal `{}`", terms.stop_signal)))?;
+fn terms(command: &Command) -> Result<Terms> {
+    let terms = &command.terms;
+    let number = |signal: Signal| {
+        u8::try_from(signal.as_raw())
+            .map_err(|_| Error::invalid(format!("unknown signal `{signal}`")))
+    };
+    let (stop_signal, leftover_signal) = match terms.stop_signal {
+        Some(signal) => (number(signal)?, None),
+        // What a shell is told when the window of its terminal is closed.
+        None if command.pty.is_some() => (number(Signal::HUP)?, Some(number(Signal::TERM)?)),
+        None => (number(Signal::TERM)?, None),
+    };
     Ok(Terms {
         timeout: terms.timeout,
         grace: terms.grace,
         stop_signal,
+        leftover_signal,
         leftovers: match terms.leftovers {
             report::Leftovers::Stop => Leftovers::Stop,
             report::Leftovers::Wait => Leftovers::Wait,

@@ -30,7 +30,7 @@ use crate::pool::Surplus;
 use crate::report::{Leftovers, Output, Report};
 use crate::runtime::Runtime;
 use crate::shepherd::{Blow, Shepherd};
-use crate::terminal::Lent;
+use crate::terminal::Tie;
 use crate::time::deadline_in;
 use crate::watcher::Word;
 
@@ -38,6 +38,7 @@ mod group;
 mod role;
 mod silence;
 mod stops;
+mod terminal;
 
 pub(crate) use role::{HeldRole, Progress, Role};
 
@@ -54,8 +55,7 @@ pub(crate) struct Running {
     outcome: OnceLock<Outcome>,
     /// Where its bytes are counted; not there where nobody asks before the end.
     meter: OnceLock<Meter>,
-    /// The terminal that the command may have.
-    lent: Option<Lent>,
+    tie: Tie,
     group: Option<Arc<Group>>,
 }
 
@@ -105,7 +105,7 @@ impl Running {
         runtime: &'static Runtime,
         program: OsString,
         terms: &Terms,
-        lent: Option<Lent>,
+        tie: Tie,
         group: Option<Arc<Group>>,
     ) -> Arc<Running> {
         Arc::new(Running {
@@ -119,7 +119,7 @@ impl Running {
             change: Condvar::new(),
             outcome: OnceLock::new(),
             meter: OnceLock::new(),
-            lent,
+            tie,
             group,
         })
     }
@@ -420,8 +420,7 @@ impl Running {
         }
         if let Outcome::Lost(_) = outcome {
             self.kill_child();
-            // The shepherd would have brought it back.
-            self.lent.iter().for_each(|lent| lent.take_back(self.pid()));
+            self.take_terminal_back();
         }
         self.end_group(&mut outcome);
         let first = self.outcome.set(outcome).is_ok();

@@ -2,6 +2,7 @@
 //! comes back when the shepherd that was to bring it back is lost.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Weak;
 
 use netrunner_core::message::Pid;
 use netrunner_core::terminal::{Handover, Terminal};
@@ -18,6 +19,16 @@ pub(crate) struct Streams {
     /// Whether 1 is a pipe: what reads it may be another member of the client's group that wants
     /// the terminal, as a pager does.
     leads_on: bool,
+}
+
+/// What a command has to do with a terminal.
+#[derive(Debug)]
+pub(crate) enum Tie {
+    Nothing,
+    /// It may have the client's.
+    Lent(Lent),
+    /// It has its own. This is the manager, as long as anybody holds that.
+    Own(Weak<OwnedFd>),
 }
 
 /// The terminal while a command may have it.

@@ -40,11 +40,6 @@ pub(crate) fn wait(
     Ok(ready)
 }
 
-/// How much can be read from a pipe.
-pub(crate) fn unread(pipe: &OwnedFd) -> u64 {
-    rustix::io::ioctl_fionread(pipe).unwrap_or(0)
-}
-
 /// Takes all rings of a bell.
 pub(crate) fn hush(bell: &OwnedFd) {
     // It counts them; one read takes all.

@@ -1,16 +1,20 @@
 //! The standard streams of a command: which are pipes, and who holds the other ends.
 
+use std::fs::File;
 use std::io::Read;
 use std::os::fd::OwnedFd;
 use std::sync::{Arc, PoisonError};
 
+use netrunner_pty::WinSize;
+
 use crate::command::{Command, Stderr, Stdin};
-use crate::error::Result;
+use crate::error::{Error, Result, shown};
 use crate::input::{Feed, Input};
 use crate::limits;
 use crate::request::{Passed, Prepared, pipe_error, spent};
 use crate::stdio::{Source, Stdio};
 use crate::streams::{pipe_from_child, pipe_to_child};
+use crate::target::Target;
 
 /// Our ends of a command's pipes.
 #[derive(Default)]
@@ -19,6 +23,22 @@ pub(crate) struct Ends {
     pub(crate) input: Option<Fodder>,
     pub(crate) stdout: Option<OwnedFd>,
     pub(crate) stderr: Option<OwnedFd>,
+    /// The manager of the terminal that the command has for its own.
+    pub(crate) terminal: Option<Arc<OwnedFd>>,
+    /// Who types on it what is to be fed; without anything said, the end of the input.
+    pub(crate) typist: Option<Target>,
+}
+
+impl Ends {
+    /// What is to be fed, and where. On a terminal that is at least the end of the input.
+    pub(crate) fn take_fodder(&mut self) -> Option<(Target, Fodder)> {
+        match (self.typist.take(), self.input.take()) {
+            (Some(typist), Some(input)) => Some((typist, input)),
+            (Some(typist), None) => Some((typist, Fodder::Bytes(Arc::default()))),
+            (None, Some(input)) => Some((Target::pipe(self.stdin.take()?), input)),
+            (None, None) => None,
+        }
+    }
 }
 
 /// What is to be fed into the standard input.
@@ -63,8 +83,27 @@ pub(crate) fn connect(
     check(command)?;
     limits::check(command, default)?;
     let mut ends = Ends::default();
+    if let Some(size) = command.pty {
+        connect_terminal(size, command, prepared, &mut ends)?;
+    } else {
+        connect_streams(command, default, prepared, &mut ends)?;
+    }
+    for (number, fd) in &mut command.descriptors {
+        if let Some(fd) = fd.take() {
+            prepared.place(*number, Passed::Given(fd))?;
+        }
+    }
+    Ok(ends)
+}
+
+fn connect_streams(
+    command: &mut Command,
+    default: Streams,
+    prepared: &mut Prepared,
+    ends: &mut Ends,
+) -> Result<()> {
     match &mut command.stdin {
-        Some(Stdin::Input(input)) => connect_input(input, prepared, &mut ends)?,
+        Some(Stdin::Input(input)) => connect_input(input, prepared, ends)?,
         Some(Stdin::Stdio(stdio)) => {
             ends.stdin = connect_stream(Stream::In, stdio, prepared)?;
         }
@@ -80,12 +119,51 @@ pub(crate) fn connect(
         }
         None => ends.stderr = connect_stream(Stream::Err, &mut default.output(), prepared)?,
     }
-    for (number, fd) in &mut command.descriptors {
-        if let Some(fd) = fd.take() {
-            prepared.place(*number, Passed::Given(fd))?;
-        }
+    Ok(())
+}
+
+/// Opens a terminal for the command, and has its input typed there.
+fn connect_terminal(
+    size: WinSize,
+    command: &mut Command,
+    prepared: &mut Prepared,
+    ends: &mut Ends,
+) -> Result<()> {
+    let modes = command.pty_modes.clone().unwrap_or_default();
+    let pair = netrunner_pty::open(size, &modes).map_err(|cause| {
+        Error::system(format!("open a terminal for `{}`", shown(prepared.name())), cause)
+    })?;
+    let beside = match &command.stderr {
+        Some(Stderr::Stdio(_)) => 0..2,
+        Some(Stderr::Merged) | None => 0..3,
+    };
+    prepared.place_terminal(pair.subsidiary, beside)?;
+    if let Some(Stderr::Stdio(stdio)) = &mut command.stderr {
+        ends.stderr = connect_stream(Stream::Err, stdio, prepared)?;
     }
-    Ok(ends)
+    if let Some(Stdin::Input(input)) = &mut command.stdin {
+        ends.input = Some(fodder(input)?);
+    }
+    let manager = Arc::new(pair.manager.into_nonblocking());
+    let typist = Target::terminal(&manager)
+        .map_err(|cause| pipe_error(prepared.name(), "input", cause.into()))?;
+    ends.typist = Some(typist);
+    ends.terminal = Some(manager);
+    Ok(())
+}
+
+/// All of the input, to be typed.
+fn fodder(input: &mut Input) -> Result<Fodder> {
+    if let Feed::Bytes(bytes) = &input.0 {
+        return Ok(Fodder::Bytes(Arc::clone(bytes)));
+    }
+    match std::mem::replace(&mut input.0, Feed::Spent) {
+        Feed::File(fd) => Ok(Fodder::Reader(Box::new(File::from(fd)))),
+        Feed::Reader(reader) => {
+            Ok(Fodder::Reader(reader.into_inner().unwrap_or_else(PoisonError::into_inner)))
+        }
+        Feed::Bytes(_) | Feed::Spent => Err(spent("the input")),
+    }
 }
 
 /// Finds what an earlier spawn consumed, before anything is consumed now.

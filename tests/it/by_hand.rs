@@ -147,6 +147,7 @@ impl Asked {
                 timeout: None,
                 grace: GRACE,
                 stop_signal: 15,
+                leftover_signal: None,
                 leftovers: Leftovers::Stop,
             },
             program,

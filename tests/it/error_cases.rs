@@ -9,8 +9,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use netrunner_sync::{
-    ChildHandle, Command, CommandExt as _, Error, Input, Jobs, Jobserver, Pipeline, Resource,
-    Shepherds, Signal, Stdio, wait_any,
+    ChildHandle, Command, CommandExt as _, Error, Input, Jobs, Jobserver, Pipeline, PtyModes,
+    Resource, Shepherds, Signal, Stdio, WinSize, wait_any,
 };
 use netrunner_tests::seccomp::{self, Handed, Only, Rule};
 use netrunner_tests::sys;
@@ -189,6 +189,13 @@ pub(crate) const CASES: &[Case] = &[
         })
     }),
     ("unknown signal `…`", || told::line(&"NOSUCH".parse::<Signal>().expect_err("no signal"))),
+    ("`…` can't be set for a command with a `pty` of its own", || {
+        refused(|command| command.pty(WinSize::new(24, 80)).stdin(Stdio::null()))
+    }),
+    ("a terminal of … characters has no room", || {
+        refused(|command| command.pty(WinSize::new(0, 80)))
+    }),
+    ("`pty_modes` needs a `pty`", || refused(|command| command.pty_modes(PtyModes::raw()))),
     ("… a `std::process::Command` can't be read back from it", || {
         let mut theirs = process::Command::new("true");
         theirs.stdin(process::Stdio::null());
@@ -256,6 +263,18 @@ pub(crate) const CASES: &[Case] = &[
     ("failed to make a process group for `…`: …", || {
         in_shepherd(call(libc::SYS_setpgid), libc::EPERM)
     }),
+    ("failed to make a session on a terminal for `…`: …", || {
+        let value = libc::TIOCSCTTY as u32;
+        let only = Some(Only { argument: 1, mask: u32::MAX, value });
+        let rule = Rule { call: libc::SYS_ioctl, only };
+        let sandbox = Sandbox { rule, errno: libc::EPERM, process: "nr-shepherd" };
+        sandbox.run(|command| command.pty(WinSize::new(24, 80)).output().err())
+    }),
+    ("failed to open a terminal for `…`: …", || {
+        let mut command = puppet("exit 0");
+        command.pty(WinSize::new(24, 80));
+        told::line(&without_descriptors(|| command.output().expect_err("no room")))
+    }),
     ("failed to make a pipe for the … of `…`: …", || {
         attempt("fill-fds 0 attempt output [ exit 0 ]")
     }),
@@ -308,6 +327,10 @@ pub(crate) const CASES: &[Case] = &[
         let mut child = puppet("exit 0").spawn().expect("spawn");
         child.wait().expect("wait");
         told::line(&child.signal(Signal::TERM).expect_err("it is over"))
+    }),
+    ("failed to resize the terminal of `…`: …", || {
+        let child = puppet("exit 0").spawn().expect("spawn");
+        told::line(&child.resize(WinSize::new(24, 80)).expect_err("it has none"))
     }),
     ("failed to wait for `…`, which was detached: No child processes", || {
         let child = puppet("sleep 0.1").spawn().expect("spawn");

@@ -45,6 +45,7 @@ mod p9_limits;
 mod p9_one_truth;
 mod p9_silence;
 mod pipeline;
+mod pty;
 mod shapes;
 mod std_parity;
 mod strange_clients;

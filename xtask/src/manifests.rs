@@ -14,6 +14,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
         "netrunner-sync",
         &[
             "netrunner-cgroup",
+            "netrunner-pty",
             "netrunner-core",
             "netrunner-shepherd",
             "rustix",

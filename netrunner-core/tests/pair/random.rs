@@ -62,8 +62,14 @@ fn terms() -> impl Strategy<Value = Terms> {
     let grace = prop_oneof![Just(Duration::ZERO), millis(0..2_000)];
     let stop_signal = prop::sample::select(vec![15_u8, 15, 2, 9, 18, 19, 64]);
     let leftovers = prop::sample::select(vec![Leftovers::Stop, Leftovers::Wait, Leftovers::Keep]);
-    (timeout, grace, stop_signal, leftovers).prop_map(|(timeout, grace, stop_signal, leftovers)| {
-        Terms { timeout, grace, stop_signal, leftovers }
+    let leftover_signal = prop::sample::select(vec![None, None, Some(15), Some(9)]);
+    let all = (timeout, grace, stop_signal, leftover_signal, leftovers);
+    all.prop_map(|(timeout, grace, stop_signal, leftover_signal, leftovers)| Terms {
+        timeout,
+        grace,
+        stop_signal,
+        leftover_signal,
+        leftovers,
     })
 }
 

@@ -320,5 +320,6 @@ pub(crate) const TERMS: Terms = Terms {
     timeout: None,
     grace: Duration::from_millis(100),
     stop_signal: 15,
+    leftover_signal: None,
     leftovers: Leftovers::Stop,
 };

@@ -6,7 +6,7 @@ use netrunner_core::message::{
     Step,
 };
 use netrunner_core::spawn::{
-    MAX_PLACEMENTS, Place, Placement, Placements, Source, Spawn, StringsBuf,
+    MAX_PLACEMENTS, Place, Placement, Placements, Source, Spawn, StringsBuf, Terms,
 };
 use netrunner_core::terminal::{Handover, Terminal};
 use netrunner_core::wire::{Frame, WireError};
@@ -167,6 +167,16 @@ fn a_signal_beyond_the_range_is_refused() {
         assert_eq!(Request::decode(samples::frame(&bytes)), Err(WireError::Malformed));
         let bytes = Message::Event(Event::Stopped(id, signal)).bytes();
         assert_eq!(Event::decode(samples::frame(&bytes)), Err(WireError::Malformed));
+        let mut arguments = StringsBuf::new();
+        arguments.push(&[b"true"]);
+        let spawn = samples::smallest(arguments.as_strings(), c"/bin/true");
+        for terms in [
+            Terms { stop_signal: signal, ..spawn.terms },
+            Terms { leftover_signal: Some(signal), ..spawn.terms },
+        ] {
+            let bytes = Message::Request(Request::Spawn(Spawn { terms, ..spawn })).bytes();
+            assert_eq!(Request::decode(samples::frame(&bytes)), Err(WireError::Malformed));
+        }
     }
 }
 
@@ -320,6 +330,27 @@ fn a_cgroup_without_both_its_directories_or_a_name_that_leads_elsewhere_is_refus
         assert_eq!(heard(Some(c"a"), places), Err(WireError::Malformed), "{places:?}");
     }
     assert_eq!(heard(None, &[group, above]), Err(WireError::Malformed));
+}
+
+#[test]
+fn more_than_one_terminal_is_refused() {
+    let mut arguments = StringsBuf::new();
+    arguments.push(&[b"true"]);
+    let own = |source| Placement { place: Place::Terminal, source };
+    let clients = Terminal { client_group: Pid(1), handover: Handover::Never };
+    let heard = |placements: &[Placement], terminal| {
+        let descriptors = Placements::Listed(placements);
+        let smallest = samples::smallest(arguments.as_strings(), c"/bin/true");
+        let spawn = Spawn { descriptors, terminal, ..smallest };
+        let bytes = Message::Request(Request::Spawn(spawn)).bytes();
+        Request::decode(samples::frame(&bytes)).map(|_| ())
+    };
+    assert_eq!(heard(&[own(Source::Passed)], None), Ok(()));
+    assert_eq!(heard(&[own(Source::Passed); 2], None), Err(WireError::Malformed));
+    assert_eq!(heard(&[own(Source::Passed)], Some(clients)), Err(WireError::Malformed));
+    for nothing in [Source::Null, Source::Closed] {
+        assert_eq!(heard(&[own(nothing)], None), Err(WireError::Malformed));
+    }
 }
 
 fn nameless(pid: u32) -> Process {

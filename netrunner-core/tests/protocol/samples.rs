@@ -148,6 +148,7 @@ fn for_each_spawn(mut with: impl FnMut(Spawn<'_>)) {
             timeout: Some(Duration::from_millis(1_500)),
             grace: Duration::from_secs(5),
             stop_signal: 15,
+            leftover_signal: Some(64),
             leftovers: Leftovers::Keep,
         },
         terminal: Some(Terminal { client_group: Pid(0x7fff_ffff), handover: Handover::AtStart }),
@@ -181,6 +182,12 @@ fn for_each_spawn(mut with: impl FnMut(Spawn<'_>)) {
         let terminal = Some(Terminal { client_group: Pid(1), handover });
         with(Spawn { terminal, ..smallest(arguments.as_strings(), c"/bin/true") });
     }
+    let own = [
+        Placement { place: Place::Terminal, source: Source::Passed },
+        Placement { place: Place::Number(0), source: Source::Passed },
+    ];
+    let descriptors = Placements::Listed(&own);
+    with(Spawn { descriptors, ..smallest(arguments.as_strings(), c"/bin/sh") });
     with(smallest(arguments.as_strings(), c"/bin/true"));
 }
 
@@ -193,6 +200,7 @@ pub(crate) fn smallest<'a>(arguments: Strings<'a>, program: &'a CStr) -> Spawn<'
             timeout: None,
             grace: Duration::ZERO,
             stop_signal: 64,
+            leftover_signal: None,
             leftovers: Leftovers::Stop,
         },
         terminal: None,
@@ -215,12 +223,13 @@ pub(crate) const REASONS: [Reason; 6] = [
     Reason::Killed,
 ];
 
-pub(crate) const STEPS: [Step; 15] = [
+pub(crate) const STEPS: [Step; 16] = [
     Step::Shepherd,
     Step::Request,
     Step::Clone,
     Step::ParentDeath,
     Step::ProcessGroup,
+    Step::Terminal,
     Step::Descriptors,
     Step::Directory,
     Step::Limit,

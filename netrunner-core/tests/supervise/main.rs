@@ -10,6 +10,7 @@ use netrunner_core::supervise::{
     Action, HANDLE_AFTER, OutOfTurn, SETTLING, SWEEPING, Standing, Supervisor,
 };
 
+mod hang_up;
 mod sweeps;
 
 use Action::{LetGo, NoteLeftovers, Quit, Report, SignalGroup, SignalTree, Sweep};
@@ -21,8 +22,13 @@ const GRACE: Duration = Duration::from_secs(5);
 const TERM: u8 = 15;
 const CONT: u8 = 18;
 
-const TERMS: Terms =
-    Terms { timeout: None, grace: GRACE, stop_signal: TERM, leftovers: Leftovers::Stop };
+const TERMS: Terms = Terms {
+    timeout: None,
+    grace: GRACE,
+    stop_signal: TERM,
+    leftover_signal: None,
+    leftovers: Leftovers::Stop,
+};
 
 const ASK: [Action; 2] = [SignalTree(TERM), SignalTree(CONT)];
 

@@ -126,6 +126,7 @@ constants! {
     CLD_TRAPPED: i32 = 4;
     CLD_STOPPED: i32 = 5;
     CLD_CONTINUED: i32 = 6;
+    TIOCSCTTY: usize = 0x540e;
     TIOCGPGRP: usize = 0x540f;
     TIOCSPGRP: usize = 0x5410;
     TCGETS2: usize = 0x802c_542a;

@@ -54,6 +54,8 @@ pub(crate) struct Launchpad {
     terminal: Option<(i32, Pid)>,
     /// The directory of the cgroup to join.
     cgroup: Option<i32>,
+    /// The terminal of the session that the child makes, in place of a group in ours.
+    session: Option<i32>,
     /// In this order.
     setup: Vec<Ready>,
     /// The group lists that `setup` refers to.
@@ -92,6 +94,8 @@ pub(crate) struct Placing {
     pub(crate) terminal: Option<(i32, Pid)>,
     /// The directory of the cgroup to join.
     pub(crate) cgroup: Option<i32>,
+    /// The terminal of the session that the child makes, in place of a group in ours.
+    pub(crate) session: Option<i32>,
 }
 
 /// Where the child leaves word of a failed step: the candidate in the upper half, then step + 1 and
@@ -150,6 +154,7 @@ impl Launchpad {
             closed: Vec::new(),
             terminal: None,
             cgroup: None,
+            session: None,
             setup: Vec::new(),
             groups: Vec::new(),
             failure: Failure(start::own_word()),
@@ -186,6 +191,7 @@ impl Launchpad {
             | Step::Clone
             | Step::ParentDeath
             | Step::ProcessGroup
+            | Step::Terminal
             | Step::Descriptors
             | Step::Limit
             | Step::Nice
@@ -234,6 +240,7 @@ impl Launchpad {
         self.closed = placing.closed;
         self.terminal = placing.terminal;
         self.cgroup = placing.cgroup;
+        self.session = placing.session;
         self.groups.clear();
         self.setup.clear();
         for setup in spawn.setup.iter() {
@@ -295,8 +302,18 @@ impl Launchpad {
     fn prepare(&self) -> Result<(), (Step, Errno)> {
         let at = |step| move |errno| (step, errno);
         self.arm_parent_death().map_err(at(Step::ParentDeath))?;
-        // SAFETY: numbers only, here and wherever no pointer is passed below.
-        unsafe { call(NR_SETPGID, [0; 4]) }.map_err(at(Step::ProcessGroup))?;
+        match self.session {
+            // SAFETY: numbers only, here and wherever no pointer is passed below.
+            None => unsafe { call(NR_SETPGID, [0; 4]) }.map_err(at(Step::ProcessGroup))?,
+            Some(terminal) => {
+                // It makes the group as well.
+                // SAFETY: no arguments.
+                unsafe { call(NR_SETSID, [0; 4]) }.map_err(at(Step::Terminal))?;
+                let arguments = [terminal as usize, TIOCSCTTY, 0, 0];
+                // SAFETY: numbers only.
+                unsafe { call(NR_IOCTL, arguments) }.map_err(at(Step::Terminal))?
+            }
+        };
         self.join_cgroup().map_err(at(Step::Cgroup))?;
         self.take_terminal();
         if let Some(origin) = self.origin {

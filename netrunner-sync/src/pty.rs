@@ -1,0 +1,437 @@
+//! A terminal of the command's own: what is asked for, and the client's end of it. Opening and
+//! attaching it is the work of `netrunner-pty` and of the shepherd.
+
+use std::fmt;
+use std::io::{self, IoSliceMut, Read, Write};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+use netrunner_pty::{Control, Modes, WinSize};
+use rustix::event::PollFlags;
+
+use crate::command::{Command, Stdin};
+use crate::error::{Error, Result};
+use crate::streams::{Outlet, blocking, retry};
+
+impl Command {
+    /// Runs the command on a terminal of its own, of this size: a pseudo-terminal is its standard
+    /// input, output and error, and it leads a session on it.
+    ///
+    /// [`spawn`](Command::spawn) gives the other end as [`Child::pty`](crate::Child::pty). Where
+    /// the outputs are captured, what the terminal shows is the standard output, as the terminal
+    /// shows it: with `\r\n` at the ends of lines, and with what is typed, unless
+    /// [`pty_modes`](Command::pty_modes) says otherwise.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, WinSize};
+    ///
+    /// let output = Command::new("stty").arg("size").pty(WinSize::new(24, 80)).run()?;
+    /// assert_eq!(output.stdout, b"24 80\r\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The spawn fails with [`is_invalid_input`](Error::is_invalid_input) where the size has no
+    /// room, or where `stdin`, `stdout` or [`foreground`](crate::CommandExt::foreground) was set
+    /// as well. [`stderr`](Command::stderr) may be: it then goes there and not to the terminal.
+    pub fn pty(&mut self, size: WinSize) -> &mut Command {
+        self.pty = Some(size);
+        self
+    }
+
+    /// The modes that the terminal of [`pty`](Command::pty) has when the program starts; without
+    /// it, the system's for a new one.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, PtyModes, WinSize};
+    ///
+    /// let mut command = Command::new("echo");
+    /// command.arg("plain").pty(WinSize::new(24, 80)).pty_modes(PtyModes::raw());
+    /// assert_eq!(command.run()?.stdout, b"plain\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// The spawn fails with [`is_invalid_input`](Error::is_invalid_input) without a `pty`.
+    pub fn pty_modes(&mut self, modes: Modes) -> &mut Command {
+        self.pty_modes = Some(modes);
+        self
+    }
+}
+
+/// Finds what does not go together with a terminal of one's own.
+pub(crate) fn check(command: &Command) -> Result<()> {
+    let Some(size) = command.pty else {
+        return match command.pty_modes {
+            Some(_) => Err(Error::invalid("`pty_modes` needs a `pty`")),
+            None => Ok(()),
+        };
+    };
+    check_size(size)?;
+    let refused = match (&command.stdin, &command.stdout, command.setup.foreground) {
+        (Some(Stdin::Stdio(_)), _, _) => "stdin",
+        (_, Some(_), _) => "stdout",
+        (_, _, Some(_)) => "foreground",
+        (Some(Stdin::Input(_)) | None, None, None) => return Ok(()),
+    };
+    Err(Error::invalid(format!("`{refused}` can't be set for a command with a `pty` of its own")))
+}
+
+pub(crate) fn check_size(size: WinSize) -> Result<()> {
+    if size.is_empty() {
+        return Err(Error::invalid(format!("a terminal of {size} characters has no room")));
+    }
+    Ok(())
+}
+
+/// The client's end of a command's terminal: what is written is typed, what is read was shown.
+///
+/// It is at its end when the command is over and all that it wrote was read. Dropping it, both
+/// halves if it was [`split`](ChildPty::split), hangs the terminal up, as closing the window of a
+/// terminal emulator does: the command's session gets SIGHUP. What is left of an
+/// [`input`](Command::input) then is typed no more.
+///
+/// ```
+/// use std::io::{Read, Write};
+/// use netrunner_sync::{Command, PtyModes, WinSize};
+///
+/// let mut command = Command::new("sh");
+/// command.args(["-c", "read name; echo hello $name"]);
+/// let mut child = command.pty(WinSize::new(24, 80)).spawn()?;
+/// let mut pty = child.pty.take().unwrap();
+/// pty.write_all(b"you\n").unwrap();
+/// let mut shown = String::new();
+/// pty.read_to_string(&mut shown).unwrap();
+/// assert_eq!(shown, "you\r\nhello you\r\n"); // the terminal shows what is typed
+/// assert!(child.wait()?.success());
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
+pub struct ChildPty {
+    reader: PtyReader,
+    writer: PtyWriter,
+}
+
+/// What a command's terminal shows; a half of a [`ChildPty`].
+pub struct PtyReader(Outlet);
+
+/// What is typed on a command's terminal; a half of a [`ChildPty`].
+pub struct PtyWriter {
+    manager: Arc<OwnedFd>,
+    written: Option<Arc<AtomicU64>>,
+    /// Whether the last byte that was typed did not end a line.
+    in_line: AtomicBool,
+}
+
+impl ChildPty {
+    pub(crate) fn new(
+        manager: Arc<OwnedFd>,
+        reader: Outlet,
+        written: Option<Arc<AtomicU64>>,
+    ) -> ChildPty {
+        let writer = PtyWriter { manager, written, in_line: AtomicBool::new(false) };
+        ChildPty { reader: PtyReader(reader), writer }
+    }
+
+    pub(crate) fn into_outlet(self) -> Outlet {
+        self.reader.0
+    }
+
+    /// Two halves, for two threads. The terminal is hung up when both are dropped.
+    #[must_use]
+    pub fn split(self) -> (PtyReader, PtyWriter) {
+        (self.reader, self.writer)
+    }
+
+    /// Reads what is there, and waits for it until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](io::ErrorKind::TimedOut) if there was nothing until then; a deadline in the
+    /// past reads without waiting.
+    pub fn read_deadline(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        self.reader.read_deadline(buffer, deadline)
+    }
+
+    /// Types what fits, and waits for room until `deadline`.
+    ///
+    /// # Errors
+    ///
+    /// [`TimedOut`](io::ErrorKind::TimedOut) if there was no room until then; a deadline in the
+    /// past types without waiting.
+    pub fn write_deadline(&self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
+        self.writer.write_deadline(bytes, deadline)
+    }
+}
+
+impl PtyReader {
+    /// As [`ChildPty::read_deadline`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ChildPty::read_deadline`].
+    pub fn read_deadline(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
+        self.0.read(buffer, Some(deadline))
+    }
+
+    fn manager(&self) -> &OwnedFd {
+        self.0.pipe()
+    }
+}
+
+impl PtyWriter {
+    /// As [`ChildPty::write_deadline`].
+    ///
+    /// # Errors
+    ///
+    /// As [`ChildPty::write_deadline`].
+    pub fn write_deadline(&self, bytes: &[u8], deadline: Instant) -> io::Result<usize> {
+        self.write_until(bytes, Some(deadline))
+    }
+
+    fn write_until(&self, bytes: &[u8], deadline: Option<Instant>) -> io::Result<usize> {
+        let write = || netrunner_pty::write(&self.manager, bytes);
+        let count = retry(&self.manager, PollFlags::OUT, deadline, write)?;
+        if let Some(written) = &self.written {
+            written.fetch_add(count as u64, Ordering::Relaxed);
+        }
+        if let Some(last) = bytes[..count].last() {
+            self.in_line.store(!ends_line(*last), Ordering::Relaxed);
+        }
+        Ok(count)
+    }
+
+    fn type_all(&self, bytes: &[u8]) -> io::Result<()> {
+        (&*self).write_all(bytes)
+    }
+
+    fn manager(&self) -> &OwnedFd {
+        &self.manager
+    }
+}
+
+/// Whether nothing of a line is left after this byte: it ends the line, hands it over, or throws it
+/// away, by the control characters that terminals begin with.
+fn ends_line(byte: u8) -> bool {
+    matches!(byte, b'\n' | b'\r' | 0x03 | 0x04 | 0x15 | 0x1a | 0x1c)
+}
+
+/// What both the whole and the half that types can do.
+macro_rules! types {
+    ($($name:ident, $writer:ident;)*) => {$(
+        impl $name {
+            /// Types a control character by its name, whichever byte it is just now: the command
+            /// can change it. Does nothing where it is turned off.
+            ///
+            /// ```
+            /// use netrunner_sync::{Command, Control, Signal, WinSize};
+            /// use std::os::unix::process::ExitStatusExt;
+            ///
+            /// let mut child = Command::new("sleep").arg("60").pty(WinSize::new(24, 80)).spawn()?;
+            /// child.pty.as_ref().unwrap().send(Control::Interrupt).unwrap();
+            /// assert_eq!(child.wait()?.signal(), Some(Signal::INT.as_raw()));
+            /// # Ok::<(), netrunner_sync::Error>(())
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// As a write.
+            pub fn send(&self, control: Control) -> io::Result<()> {
+                let writer = self.$writer();
+                let Some(byte) = control.of(writer.manager())? else { return Ok(()) };
+                writer.type_all(&[byte])?;
+                if control == Control::EndOfFile {
+                    writer.in_line.store(false, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+
+            /// Types the end of the input: the end-of-file character, twice where the last that was
+            /// typed did not end a line, since the first one then only hands the line over.
+            ///
+            /// ```
+            /// use std::io::Write;
+            /// use netrunner_sync::{Command, PtyModes, WinSize};
+            ///
+            /// let mut command = Command::new("cat");
+            /// command.pty(WinSize::new(24, 80)).pty_modes(PtyModes::new().echo(false));
+            /// let mut child = command.spawn()?;
+            /// let pty = child.pty.as_mut().unwrap();
+            /// pty.write_all(b"no newline").unwrap();
+            /// pty.send_eof().unwrap();
+            /// assert_eq!(child.wait_with_output()?.stdout, b"no newline");
+            /// # Ok::<(), netrunner_sync::Error>(())
+            /// ```
+            ///
+            /// # Errors
+            ///
+            /// As a write.
+            pub fn send_eof(&self) -> io::Result<()> {
+                let in_line = self.$writer().in_line.load(Ordering::Relaxed);
+                if in_line && Modes::is_canonical(self.$writer().manager())? {
+                    self.send(Control::EndOfFile)?;
+                }
+                self.send(Control::EndOfFile)
+            }
+        }
+
+        impl Write for &$name {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                self.$writer().write_until(bytes, None)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+
+        impl Write for $name {
+            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+                (&*self).write(bytes)
+            }
+
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+    )*};
+}
+
+/// What both the whole and the half that reads can do.
+macro_rules! reads {
+    ($($name:ident, $outlet:ident;)*) => {$(
+        impl Read for &$name {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                self.$outlet().read(buffer, None)
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                self.$outlet().read_vectored(buffers)
+            }
+        }
+
+        impl Read for $name {
+            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+                (&*self).read(buffer)
+            }
+
+            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+                (&*self).read_vectored(buffers)
+            }
+        }
+    )*};
+}
+
+/// What the whole and both halves can do.
+macro_rules! is_terminal {
+    ($($name:ident;)*) => {$(
+        impl $name {
+            /// Gives the terminal another size; its foreground gets SIGWINCH.
+            ///
+            /// # Errors
+            ///
+            /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a size without room.
+            pub fn resize(&self, size: WinSize) -> io::Result<()> {
+                check_size(size)?;
+                size.set(self.manager())
+            }
+
+            /// The size that the terminal has now: the command can set it, too.
+            ///
+            /// # Errors
+            ///
+            /// Those of `ioctl(2)`.
+            pub fn size(&self) -> io::Result<WinSize> {
+                WinSize::of(self.manager())
+            }
+
+            /// The process group in the foreground: of a shell the job that runs, or the shell
+            /// itself. `None` once the session is gone.
+            ///
+            /// # Errors
+            ///
+            /// Those of `ioctl(2)`.
+            pub fn foreground(&self) -> io::Result<Option<u32>> {
+                netrunner_pty::foreground(self.manager())
+            }
+
+            /// Whether the terminal shows what is typed just now. A program that asks for a
+            /// password turns it off before it asks.
+            ///
+            /// # Errors
+            ///
+            /// Those of `ioctl(2)`.
+            pub fn is_echoing(&self) -> io::Result<bool> {
+                Modes::is_echoing(self.manager())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.debug_tuple(stringify!($name)).field(self.manager()).finish()
+            }
+        }
+
+        impl AsFd for $name {
+            fn as_fd(&self) -> BorrowedFd<'_> {
+                self.manager().as_fd()
+            }
+        }
+
+        impl AsRawFd for $name {
+            fn as_raw_fd(&self) -> RawFd {
+                self.manager().as_raw_fd()
+            }
+        }
+    )*};
+}
+
+types! { ChildPty, writer; PtyWriter, itself; }
+reads! { ChildPty, outlet; PtyReader, outlet; }
+is_terminal! { ChildPty; PtyReader; PtyWriter; }
+
+impl ChildPty {
+    fn writer(&self) -> &PtyWriter {
+        &self.writer
+    }
+
+    fn outlet(&self) -> &Outlet {
+        &self.reader.0
+    }
+
+    fn manager(&self) -> &OwnedFd {
+        &self.writer.manager
+    }
+}
+
+impl PtyReader {
+    fn outlet(&self) -> &Outlet {
+        &self.0
+    }
+}
+
+impl PtyWriter {
+    fn itself(&self) -> &PtyWriter {
+        self
+    }
+}
+
+impl From<ChildPty> for OwnedFd {
+    /// The manager's descriptor, made blocking again, as another library expects it. It says EIO
+    /// where a `ChildPty` says that it is at its end. What is left of an
+    /// [`input`](Command::input) is typed no more: it would be another's typing. With [`max_output`](Command::max_output) take
+    /// it before the command is over: what is unread then is counted, and so no longer behind it.
+    fn from(pty: ChildPty) -> OwnedFd {
+        drop(pty.writer);
+        blocking(pty.reader.0.into_pipe())
+    }
+}
+
+impl IntoRawFd for ChildPty {
+    fn into_raw_fd(self) -> RawFd {
+        OwnedFd::from(self).into_raw_fd()
+    }
+}
