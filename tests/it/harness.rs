@@ -25,6 +25,9 @@ use netrunner_tests::random::Random;
 use netrunner_tests::wait::{PATIENCE, reached_within, scaled, wait_until};
 use netrunner_tests::{script, sys};
 
+use crate::on_terminals;
+pub(crate) use crate::on_terminals::{off_terminals, on_terminals, on_terminals_too, outlet};
+
 pub(crate) const PUPPET: &str = env!("CARGO_BIN_EXE_puppet");
 pub(crate) const CLIENT: &str = env!("CARGO_BIN_EXE_client");
 pub(crate) const ROGUE: &str = env!("CARGO_BIN_EXE_rogue");
@@ -64,7 +67,9 @@ pub(crate) fn arena<F: FnOnce()>(body: F) {
         let path = place.dir.join("log");
         File::options().create(true).append(true).open(path).expect("the log")
     };
-    let status = process::Command::new(ARENA)
+    let mut arena = process::Command::new(ARENA);
+    on_terminals::tell(&mut arena);
+    let status = arena
         .arg(scaled(BODY_LIMIT).as_secs_f64().to_string())
         .arg(scaled(COUNT_LIMIT).as_secs_f64().to_string())
         .arg(std::env::current_exe().expect("the test binary"))
@@ -159,6 +164,7 @@ pub(crate) fn is_root() -> bool {
 pub(crate) fn puppet(script: &str) -> netrunner_sync::Command {
     let mut command = netrunner_sync::Command::new(program(PUPPET));
     command.args(script::split(script)).grace(GRACE);
+    on_terminals::connect(&mut command);
     command
 }
 
@@ -197,6 +203,7 @@ pub(crate) fn client_by(mut command: process::Command, script: &str) -> Client {
     let grace = GRACE.as_millis().to_string();
     let process = command
         .args(["grace", &grace])
+        .args(on_terminals().then_some("terminal"))
         .args(script::split(script))
         .stdin(Stdio::null())
         .stdout(File::create(&out).expect("a file for the client's output"))

@@ -215,7 +215,8 @@ fn stop_under_a_stopped_shepherd_ends() {
 fn a_running_command_ends_as_it_should_after_the_guardian_was_killed() {
     arena(|| {
         let mut command = puppet("lock leader await go print after exit 9");
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("spawn");
+        off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
+        let mut child = command.spawn().expect("spawn");
         lock("leader").wait_held();
         let guardian = guardian_of(child.id());
         signal(guardian, libc::SIGKILL);
@@ -223,7 +224,7 @@ fn a_running_command_ends_as_it_should_after_the_guardian_was_killed() {
         assert!(child.wait_timeout(GRACE).expect("wait").is_none(), "it should go on");
         std::fs::write("go", "").expect("let it end");
         let mut text = String::new();
-        child.stdout.take().expect("stdout").read_to_string(&mut text).expect("read");
+        outlet(&mut child).read_to_string(&mut text).expect("read");
         assert_eq!(text, "after\n");
         assert_eq!(child.wait().expect("wait").code(), Some(9));
     });
@@ -431,4 +432,17 @@ fn shepherds_killed_under_load_never_hang_the_client() {
         });
         wait_no_puppets(GRACE_AND_2S);
     });
+}
+
+on_terminals_too! {
+    every_way_to_wait_tells_of_the_lost_shepherd
+    a_waiting_thread_is_woken_by_the_death_of_the_shepherd
+    the_next_command_runs_after_a_shepherd_died
+    killed_idle_shepherds_harm_no_later_command
+    a_stopped_shepherd_makes_no_wait_with_deadline_late
+    kill_under_a_stopped_shepherd_returns_at_once_and_comes_true
+    stop_under_a_stopped_shepherd_ends
+    a_running_command_ends_as_it_should_after_the_guardian_was_killed
+    guardian_and_shepherd_killed_together_end_in_an_error_and_take_the_child_along
+    shepherds_killed_under_load_never_hang_the_client
 }

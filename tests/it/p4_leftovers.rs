@@ -154,11 +154,9 @@ fn a_timeout_ends_the_waiting_for_leftovers() {
 #[test]
 fn kept_leftovers_live_on_and_are_listed() {
     arena(|| {
-        let mut child = puppet("daemon [ setsid lock below await go ] await below exit 5")
-            .leftovers(Leftovers::Keep)
-            .stdin(Stdio::null())
-            .spawn()
-            .expect("spawn");
+        let mut command = puppet("daemon [ setsid lock below await go ] await below exit 5");
+        off_terminals(&mut command, |it| it.stdin(Stdio::null()));
+        let mut child = command.leftovers(Leftovers::Keep).spawn().expect("spawn");
         let below = lock("below").wait_held();
         assert_eq!(child.wait().expect("wait").code(), Some(5));
         let report = child.report().expect("report");
@@ -218,4 +216,17 @@ fn keep_keeps_nothing_of_a_command_that_was_stopped() {
         lock("below").assert_free();
         assert_no_puppets();
     });
+}
+
+on_terminals_too! {
+    leftovers_are_stopped_before_wait_returns
+    what_ends_within_the_settling_time_is_no_leftover
+    zombies_are_no_leftovers
+    output_does_not_wait_for_a_leftover_that_holds_the_pipe
+    wait_waits_for_leftovers_that_it_was_told_to_wait_for
+    a_stop_ends_the_waiting_for_leftovers
+    a_timeout_ends_the_waiting_for_leftovers
+    kept_leftovers_live_on_and_are_listed
+    output_does_not_wait_for_a_kept_process_that_holds_the_pipe
+    keep_keeps_nothing_of_a_command_that_was_stopped
 }

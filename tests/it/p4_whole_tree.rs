@@ -76,7 +76,8 @@ mod timeout_reaches {
 fn ride_out(storm: &str, end: impl FnOnce(netrunner_sync::Child)) {
     let mut canary = Canary::new();
     let mut command = puppet(&format!("{storm} touch raging sleep forever"));
-    let child = command.stdout(Stdio::null()).spawn().expect("spawn");
+    off_terminals(&mut command, |it| it.stdout(Stdio::null()));
+    let child = command.spawn().expect("spawn");
     wait_file("raging");
     end(child);
     wait_no_puppets(GRACE_AND_2S * 3);
@@ -277,4 +278,13 @@ fn stop_from_many_threads_is_one_stop() {
         }
         lock("leader").assert_free();
     });
+}
+
+on_terminals_too! {
+    a_fork_storm_is_stopped_and_hits_nobody_else
+    a_fork_storm_of_sessions_is_stopped_and_hits_nobody_else
+    the_stop_signal_is_the_one_that_was_chosen
+    an_obedient_tree_does_not_wait_for_the_grace
+    a_kill_cuts_the_grace_short
+    stop_from_many_threads_is_one_stop
 }

@@ -189,3 +189,12 @@ fn a_late_message_does_not_hit_the_next_command() {
         }
     });
 }
+
+on_terminals_too! {
+    a_long_running_child_does_not_gather_zombies
+    neither_client_nor_guardian_keeps_a_zombie
+    a_client_that_is_a_subreaper_keeps_no_zombie
+    a_client_that_is_process_1_keeps_no_zombie
+    signals_after_the_end_are_refused_and_hit_nobody
+    a_late_message_does_not_hit_the_next_command
+}

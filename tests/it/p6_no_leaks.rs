@@ -56,13 +56,17 @@ fn a_child_has_none_of_the_descriptors_that_the_client_left_open_across_exec() {
     });
 }
 
+fn all_piped(command: &mut netrunner_sync::Command) -> &mut netrunner_sync::Command {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped())
+}
+
 #[test]
 fn a_child_has_three_descriptors_among_many_others() {
     arena(|| {
         let mut bystanders = Vec::new();
         for _ in 0..10 {
             let mut command = puppet("lock-in . sleep forever");
-            command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+            off_terminals(&mut command, all_piped);
             bystanders.push(command.spawn().expect("spawn"));
             let output = puppet("fds").output().expect("output");
             assert_eq!(
@@ -271,7 +275,7 @@ fn every_way_to_end_a_command_gives_its_descriptors_back() {
         let run = || {
             let piped = |script: &str| {
                 let mut command = puppet(script);
-                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                off_terminals(&mut command, all_piped);
                 command.spawn().expect("spawn")
             };
             piped("exit 0").wait().expect("wait");
@@ -355,4 +359,12 @@ fn write_then_exec_from_eight_threads_never_meets_a_busy_file() {
             }
         });
     });
+}
+
+on_terminals_too! {
+    a_child_has_three_descriptors
+    a_child_has_three_descriptors_among_many_others
+    every_way_to_end_a_command_gives_its_descriptors_back
+    failed_spawns_leak_nothing
+    no_file_stays_behind
 }

@@ -256,3 +256,8 @@ fn eight_threads_move_a_megabyte_each_both_ways() {
         });
     });
 }
+
+on_terminals_too! {
+    stdout_of_every_size_is_complete
+    what_was_written_before_a_kill_is_kept
+}

@@ -210,3 +210,12 @@ fn one_thread_waits_while_another_asks_signals_and_kills() {
         child.wait().expect("wait");
     });
 }
+
+on_terminals_too! {
+    waits_with_a_deadline_keep_it
+    a_grandchild_that_holds_the_pipes_does_not_keep_output
+    a_timeout_ends_a_child_that_stopped_itself
+    a_timeout_ends_a_child_that_ignores_the_stop_signal_after_its_grace
+    no_timeout_strikes_after_the_end
+    timeouts_of_nothing_and_of_for_ever_are_taken
+}

@@ -191,3 +191,11 @@ fn peak_memory_is_the_childs_and_not_the_clients() {
         assert_eq!(std::hint::black_box(&ballast).len(), 400 << 20);
     });
 }
+
+on_terminals_too! {
+    every_exit_code_comes_through
+    a_signal_is_no_exit_code
+    a_signal_from_outside_is_an_exit_and_ours_is_not
+    a_timeout_is_told_apart_from_an_exit_even_when_the_child_exits_well
+    spawn_output_and_status_fail_alike
+}

@@ -50,7 +50,8 @@ fn exactly_so_many_bytes_are_kept() {
                 Ok(output) => assert!(size <= limit && output.stdout.len() == size),
                 Err(error) => assert!(size > limit && error.is_output_limit(), "{error}"),
             }
-            let child = command.stdout(Stdio::piped()).spawn().expect("spawn");
+            off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
+            let child = command.spawn().expect("spawn");
             assert_limited(&child.wait_with_output().expect("wait_with_output"), size, limit);
         });
     });
@@ -319,4 +320,10 @@ fn a_limit_that_cannot_be_held_is_invalid_input() {
         command.stdout(Stdio::piped()).stderr(Stdio::inherit()).idle_timeout(LONG_IDLE);
         assert!(command.status().expect("status").success());
     });
+}
+
+on_terminals_too! {
+    exactly_so_many_bytes_are_kept
+    exactly_so_many_bytes_come_as_events
+    lines_end_at_the_limit
 }

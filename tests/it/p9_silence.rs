@@ -24,25 +24,27 @@ fn silence_is_told_apart_and_what_was_written_is_kept() {
         command.idle_timeout(IDLE);
         let output = command.output().expect("output");
         assert_eq!(output.report.reason, Reason::IdleTimeout);
-        assert_eq!(
-            (output.stdout.as_slice(), output.stderr.as_slice()),
-            (&b"early\n"[..], &b"more\n"[..])
-        );
+        let all: (&[u8], &[u8]) =
+            if on_terminals() { (b"early\nmore\n", b"") } else { (b"early\n", b"more\n") };
+        assert_eq!((output.stdout.as_slice(), output.stderr.as_slice()), all);
         let error = command.run().expect_err("run");
         assert!(error.is_timeout() && !error.is_output_limit(), "{error}");
-        assert_eq!(error.output().expect("its output").stdout, b"early\n");
+        assert_eq!(error.output().expect("its output").stdout, all.0);
 
         let mut lines = command.lines().expect("lines");
         assert_eq!(lines.next().expect("an item").expect("a line"), "early");
+        if on_terminals() {
+            assert_eq!(lines.next().expect("an item").expect("a line"), "more");
+        }
         assert!(lines.next().expect("an item").expect_err("silence").is_timeout());
 
         let last = command.events().expect("events").last().expect("an item");
         let Ok(Event::Exited(report)) = last else { panic!("{last:?}") };
         assert_eq!(report.reason, Reason::IdleTimeout);
 
-        command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        off_terminals(&mut command, |it| it.stdout(Stdio::piped()).stderr(Stdio::piped()));
         let output = command.spawn().expect("spawn").wait_with_output().expect("output");
-        assert_eq!((output.report.reason, output.stdout.len()), (Reason::IdleTimeout, 6));
+        assert_eq!((output.report.reason, output.stdout.as_slice()), (Reason::IdleTimeout, all.0));
         assert!(!command.status().expect("status").success());
     });
 }
@@ -51,10 +53,11 @@ fn silence_is_told_apart_and_what_was_written_is_kept() {
 fn a_spawned_command_that_is_silent_is_stopped_though_nobody_waits() {
     arena(|| {
         let mut command = puppet("lock a print early sleep forever");
-        command.stdout(Stdio::piped()).idle_timeout(IDLE);
-        let mut child = command.spawn().expect("spawn");
+        off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
+        let mut child = command.idle_timeout(IDLE).spawn().expect("spawn");
         let mut line = [0; 6];
-        child.stdout.as_mut().expect("stdout").read_exact(&mut line).expect("read");
+        let mut outlet = outlet(&mut child);
+        outlet.read_exact(&mut line).expect("read");
         lock("a").wait_free(PATIENCE);
         assert!(!child.wait().expect("wait").success());
         assert_eq!(child.report().expect("a report").reason, Reason::IdleTimeout);
@@ -114,15 +117,15 @@ fn any_byte_on_either_output_is_a_sign_of_life() {
 fn a_client_that_reads_slowly_does_not_make_its_command_idle() {
     arena(|| {
         let mut command = puppet("spew 1000000");
-        command.stdout(Stdio::piped()).idle_timeout(IDLE);
-        let mut child = command.spawn().expect("spawn");
+        off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
+        let mut child = command.idle_timeout(IDLE).spawn().expect("spawn");
         wait_until("a full pipe", PATIENCE, || {
             Proc::get(child.id()).is_some_and(|proc| proc.state == 'S')
         });
         std::thread::sleep(IDLE * 4);
         assert_eq!(child.try_wait().expect("try_wait"), None);
         let mut read = Vec::new();
-        child.stdout.as_mut().expect("stdout").read_to_end(&mut read).expect("read");
+        outlet(&mut child).read_to_end(&mut read).expect("read");
         pattern::check(&read, 1_000_000);
         assert_eq!(child.wait().expect("wait").code(), Some(0));
         assert_eq!(child.report().expect("a report").reason, Reason::Exited);
@@ -194,4 +197,10 @@ fn the_limits_end_when_the_command_is_detached() {
         lock("a").wait_free(PATIENCE);
         drop(stdout);
     });
+}
+
+on_terminals_too! {
+    silence_is_told_apart_and_what_was_written_is_kept
+    a_spawned_command_that_is_silent_is_stopped_though_nobody_waits
+    a_client_that_reads_slowly_does_not_make_its_command_idle
 }

@@ -98,7 +98,7 @@ pub(crate) const OWN_SUBREAPER: Shape = Shape {
     locks: &["leader", "below"],
 };
 
-/// One test for each shape, which calls `$check` with it.
+/// Two tests for each shape, the second one on a terminal, which call `$check` with it.
 macro_rules! each_shape {
     ($check:path) => {
         crate::shapes::each_shape!($check,
@@ -121,6 +121,7 @@ macro_rules! each_shape {
         fn $name() {
             crate::harness::arena(|| $check(&crate::shapes::$shape));
         })*
+        crate::harness::on_terminals_too! { $($name)* }
     };
 }
 

@@ -5,7 +5,7 @@
 //!
 //! | words | |
 //! |---|---|
-//! | `grace MS` `timeout MS` `leftovers stop\|wait\|keep` `pipes` `quiet` `program FILE` `foreground yes\|no` `as uid N\|gid N\|groups` | for all commands from here on |
+//! | `grace MS` `timeout MS` `leftovers stop\|wait\|keep` `pipes` `quiet` `program FILE` `foreground yes\|no` `terminal` `as uid N\|gid N\|groups` | for all commands from here on |
 //! | `spawn [ … ]` | the new child becomes the current one, on top of the earlier ones |
 //! | `wait N` `wait-keep N` `wait-signal N` `stop` `kill` `drop` `detach` `lose` | the current child: must exit N, must die by N, …; `wait-keep` leaves it current, `lose` forgets the handle |
 //! | `wait-stopped SIG` `other` | the current child must be stopped by SIG, and stay so; it goes below all others |
@@ -42,7 +42,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use netrunner_sync::{
-    Cgroup, Child, Command, CommandExt as _, ExitStatus, Jobs, Leftovers, Shepherds, Stdio,
+    Cgroup, Child, Command, CommandExt as _, ExitStatus, Jobs, Leftovers, PtyModes, Shepherds,
+    Stdio, WinSize,
 };
 use netrunner_tests::failed::{fail, must};
 use netrunner_tests::script::Words;
@@ -69,6 +70,7 @@ struct Settings {
     leftovers: Option<Leftovers>,
     pipes: bool,
     quiet: bool,
+    terminal: bool,
     program: Option<PathBuf>,
     foreground: Option<bool>,
     identity: Option<Identity>,
@@ -111,7 +113,10 @@ impl Settings {
         if self.pipes {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         }
-        if self.quiet {
+        if self.terminal {
+            let modes = PtyModes::new().echo(false).crlf(false);
+            command.pty(WinSize::new(24, 80)).pty_modes(modes);
+        } else if self.quiet {
             command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         }
         command
@@ -164,6 +169,7 @@ impl Client {
             "pipes" => self.settings.pipes = true,
             "cgroup" => self.settings.cgroup = Some(words.text(verb).to_owned()),
             "quiet" => self.settings.quiet = true,
+            "terminal" => self.settings.terminal = true,
             "as" => {
                 self.settings.identity = Some(match words.text(verb) {
                     "uid" => Identity::User(words.number(verb) as u32),
@@ -243,7 +249,11 @@ impl Client {
 
     fn output(&self, script: &[OsString]) -> Vec<u8> {
         // Captured, whatever `quiet` says of the others.
-        let output = must("output", self.settings.command(script).stdout(Stdio::piped()).output());
+        let mut command = self.settings.command(script);
+        if !self.settings.terminal {
+            command.stdout(Stdio::piped());
+        }
+        let output = must("output", command.output());
         if !output.status.success() {
             fail(format_args!(
                 "output {script:?}: {}, {}",
