@@ -306,10 +306,13 @@ impl Capture {
 /// Reads the outputs of a command of `spawn` until it is over.
 pub(crate) fn to_end(
     running: &Arc<Running>,
-    stdout: Option<Outlet>,
+    (stdout, read): (Option<Outlet>, Vec<u8>),
     stderr: Option<Outlet>,
+    encore: Option<Encore>,
 ) -> Result<Output> {
-    let mut capture = Capture::new(None, Arc::default(), stdout, stderr, Keep::All);
+    let capture = Capture::new(None, Arc::default(), stdout, stderr, Keep::All);
+    let mut capture = capture.with_encore(encore);
+    capture.stdout.bytes = read;
     while running.outcome().is_none() {
         match running.try_role() {
             Some((role, shepherd)) => {

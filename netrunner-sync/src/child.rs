@@ -171,9 +171,10 @@ impl Child {
     pub fn wait_with_output(self) -> Result<Output> {
         let Child { stdin, stdout, stderr, pty, reader, life, stops_told: _ } = self;
         drop(stdin);
-        let stdout = stdout.map(Into::into).or(pty.map(ChildPty::into_outlet));
-        let stderr = stderr.map(Into::into);
-        let output = crate::capture::to_end(&life.0, stdout, stderr)?;
+        let (shown, parts) = pty.map(ChildPty::into_parts).unzip();
+        let (stdout, stderr) = (stdout.map(Into::into).or(shown), stderr.map(Into::into));
+        let (encore, read) = parts.unwrap_or_default();
+        let output = crate::capture::to_end(&life.0, (stdout, read), stderr, encore)?;
         crate::engine::check_reader(reader.as_ref(), &life.0, output)
     }
 

@@ -30,7 +30,7 @@ use crate::running::{Progress, Role, Running};
 use crate::runtime::Runtime;
 use crate::shepherd::Shepherd;
 use crate::streams::{Inlet, Outlet};
-use crate::target::{Encore, Target};
+use crate::target::Target;
 use crate::terminal::Tie;
 use crate::watcher::Word;
 use crate::wiring::{self, Ends, Fodder, Streams};
@@ -241,8 +241,6 @@ pub(crate) struct Started {
     pub(crate) pty: Option<ChildPty>,
     /// What feeds it, if that is a reader.
     pub(crate) reader: Option<ReaderFeed>,
-    /// What types the end of its input again.
-    pub(crate) encore: Option<Encore>,
 }
 
 /// Starts a command, and feeds what is to be fed in the background.
@@ -281,10 +279,10 @@ pub(crate) fn start(command: &mut Command, streams: Streams) -> Result<Started> 
         stderr: ends.stderr.map(|pipe| Outlet::new(pipe, meter.and_then(Meter::stderr))),
         pty: ends.terminal.map(|manager| {
             let outlet = Outlet::terminal(Arc::clone(&manager), flow);
-            ChildPty::new(manager, outlet, Some(Arc::clone(&written)))
+            let encore = fodder.as_ref().and_then(|(target, _)| target.encore());
+            ChildPty::new(manager, outlet, encore, Some(Arc::clone(&written)))
         }),
         reader: None,
-        encore: fodder.as_ref().and_then(|(target, _)| target.encore()),
         running,
         life,
     };

@@ -77,6 +77,11 @@
 //! [`CommandExt::foreground`] has the rules. One that runs in the background and touches the
 //! terminal is stopped, and [`Child::stopped`] says so.
 //!
+//! [`Command::pty`] gives a command a terminal of its own, and the client the other end of it as
+//! [`Child::pty`]: to read and type, to resize, to [`expect`](ChildPty::expect) what is shown.
+//! Dropping that hangs it up, and a stop begins so ([`Command::stop_signal`]). Job control inside is
+//! the shell's that runs there; its jobs are descendants like all others.
+//!
 //! # Mechanism
 //!
 //! Each running command has a *shepherd*, a tiny process that is the only one to start, signal and
@@ -105,6 +110,7 @@ mod engine;
 mod environment;
 mod error;
 mod events;
+mod expect;
 mod ext;
 mod feed;
 mod guardian;
@@ -156,6 +162,7 @@ pub use command::{Command, CommandArgs};
 pub use environment::CommandEnvs;
 pub use error::{Error, Result};
 pub use events::{Event, Events};
+pub use expect::{ExpectError, Expected, Pattern};
 pub use ext::{CommandExt, Resource};
 pub use input::Input;
 pub use jobs::{

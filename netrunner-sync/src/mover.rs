@@ -72,8 +72,10 @@ impl Mover {
     /// Starts the command, with the streams of `output`.
     pub(crate) fn start(command: &mut Command) -> Result<Mover> {
         let started = engine::start(command, Streams::Capture)?;
-        let Started { running, life, stdin, stdout, stderr, pty, reader, encore } = started;
-        let stdout = stdout.or(pty.map(ChildPty::into_outlet));
+        let Started { running, life, stdin, stdout, stderr, pty, reader } = started;
+        let (shown, parts) = pty.map(ChildPty::into_parts).unzip();
+        let stdout = stdout.or(shown);
+        let encore = parts.and_then(|(encore, _)| encore);
         // Nobody could write into it.
         drop(stdin);
         let source = |outlet| Source { outlet, left: None };

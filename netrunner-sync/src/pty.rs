@@ -4,8 +4,8 @@
 use std::fmt;
 use std::io::{self, IoSliceMut, Read, Write};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use netrunner_pty::{Control, Modes, WinSize};
@@ -14,6 +14,7 @@ use rustix::event::PollFlags;
 use crate::command::{Command, Stdin};
 use crate::error::{Error, Result};
 use crate::streams::{Outlet, blocking, retry};
+use crate::target::Encore;
 
 impl Command {
     /// Runs the command on a terminal of its own, of this size: a pseudo-terminal is its standard
@@ -116,7 +117,12 @@ pub struct ChildPty {
 }
 
 /// What a command's terminal shows; a half of a [`ChildPty`].
-pub struct PtyReader(Outlet);
+pub struct PtyReader {
+    outlet: Outlet,
+    encore: Option<Encore>,
+    /// What was read and not expected: it comes before all that is read later.
+    held: Mutex<Vec<u8>>,
+}
 
 /// What is typed on a command's terminal; a half of a [`ChildPty`].
 pub struct PtyWriter {
@@ -129,15 +135,18 @@ pub struct PtyWriter {
 impl ChildPty {
     pub(crate) fn new(
         manager: Arc<OwnedFd>,
-        reader: Outlet,
+        outlet: Outlet,
+        encore: Option<Encore>,
         written: Option<Arc<AtomicU64>>,
     ) -> ChildPty {
         let writer = PtyWriter { manager, written, in_line: AtomicBool::new(false) };
-        ChildPty { reader: PtyReader(reader), writer }
+        ChildPty { reader: PtyReader { outlet, encore, held: Mutex::default() }, writer }
     }
 
-    pub(crate) fn into_outlet(self) -> Outlet {
-        self.reader.0
+    /// What is shown, who types the end of the input again, and what was read already.
+    pub(crate) fn into_parts(self) -> (Outlet, (Option<Encore>, Vec<u8>)) {
+        let PtyReader { outlet, encore, held } = self.reader;
+        (outlet, (encore, held.into_inner().unwrap_or_else(PoisonError::into_inner)))
     }
 
     /// Two halves, for two threads. The terminal is hung up when both are dropped.
@@ -174,11 +183,60 @@ impl PtyReader {
     ///
     /// As [`ChildPty::read_deadline`].
     pub fn read_deadline(&self, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
-        self.0.read(buffer, Some(deadline))
+        self.read_until(buffer, Some(deadline))
+    }
+
+    fn read_until(&self, buffer: &mut [u8], deadline: Option<Instant>) -> io::Result<usize> {
+        match self.take_held(buffer) {
+            0 => self.read_on(buffer, deadline),
+            count => Ok(count),
+        }
+    }
+
+    fn read_into_all(&self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
+        let first = buffers.iter_mut().find(|buffer| !buffer.is_empty());
+        match first.map_or(0, |buffer| self.take_held(buffer)) {
+            0 => {
+                let result = self.outlet.read_vectored(buffers);
+                self.look();
+                result
+            }
+            count => Ok(count),
+        }
+    }
+
+    /// Reads what was not read before.
+    pub(crate) fn read_on(
+        &self,
+        buffer: &mut [u8],
+        deadline: Option<Instant>,
+    ) -> io::Result<usize> {
+        let result = self.outlet.read(buffer, deadline);
+        self.look();
+        result
+    }
+
+    /// What was read before; whoever has it reads on alone.
+    pub(crate) fn held(&self) -> MutexGuard<'_, Vec<u8>> {
+        // Nothing panics with it in a half-done state.
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take_held(&self, buffer: &mut [u8]) -> usize {
+        let mut held = self.held();
+        let count = held.len().min(buffer.len());
+        buffer[..count].copy_from_slice(&held[..count]);
+        held.drain(..count);
+        count
+    }
+
+    /// A program that was reading its input may have thrown its end away.
+    fn look(&self) {
+        self.encore.iter().for_each(Encore::look);
     }
 
     fn manager(&self) -> &OwnedFd {
-        self.0.pipe()
+        self.outlet.pipe()
     }
 }
 
@@ -302,14 +360,14 @@ macro_rules! types {
 
 /// What both the whole and the half that reads can do.
 macro_rules! reads {
-    ($($name:ident, $outlet:ident;)*) => {$(
+    ($($name:ident, $reader:ident;)*) => {$(
         impl Read for &$name {
             fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.$outlet().read(buffer, None)
+                self.$reader().read_until(buffer, None)
             }
 
             fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                self.$outlet().read_vectored(buffers)
+                self.$reader().read_into_all(buffers)
             }
         }
 
@@ -390,7 +448,7 @@ macro_rules! is_terminal {
 }
 
 types! { ChildPty, writer; PtyWriter, itself; }
-reads! { ChildPty, outlet; PtyReader, outlet; }
+reads! { ChildPty, reader; PtyReader, itself; }
 is_terminal! { ChildPty; PtyReader; PtyWriter; }
 
 impl ChildPty {
@@ -398,8 +456,8 @@ impl ChildPty {
         &self.writer
     }
 
-    fn outlet(&self) -> &Outlet {
-        &self.reader.0
+    pub(crate) fn reader(&self) -> &PtyReader {
+        &self.reader
     }
 
     fn manager(&self) -> &OwnedFd {
@@ -408,8 +466,8 @@ impl ChildPty {
 }
 
 impl PtyReader {
-    fn outlet(&self) -> &Outlet {
-        &self.0
+    fn itself(&self) -> &PtyReader {
+        self
     }
 }
 
@@ -422,11 +480,12 @@ impl PtyWriter {
 impl From<ChildPty> for OwnedFd {
     /// The manager's descriptor, made blocking again, as another library expects it. It says EIO
     /// where a `ChildPty` says that it is at its end. What is left of an
-    /// [`input`](Command::input) is typed no more: it would be another's typing. With [`max_output`](Command::max_output) take
+    /// [`input`](Command::input) is typed no more: it would be another's typing. Read, after an [`expect`](ChildPty::expect), what it has left. With [`max_output`](Command::max_output) take
     /// it before the command is over: what is unread then is counted, and so no longer behind it.
     fn from(pty: ChildPty) -> OwnedFd {
         drop(pty.writer);
-        blocking(pty.reader.0.into_pipe())
+        drop(pty.reader.encore);
+        blocking(pty.reader.outlet.into_pipe())
     }
 }
 

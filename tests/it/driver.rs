@@ -1,26 +1,22 @@
 //! Drives a command on its terminal: types, and waits for what is shown.
 
 use std::io::Write as _;
-use std::time::Instant;
 
-use netrunner_sync::{Child, ChildPty, Command, Control, WinSize};
+use netrunner_sync::{Child, ChildPty, Command, Control, Pattern, WinSize};
 use netrunner_tests::wait::{PATIENCE, wait_until};
 
 pub(crate) const SIZE: WinSize = WinSize::new(24, 80);
 
-/// A command on a terminal of its own, with all that it has shown.
+/// A command on a terminal of its own.
 pub(crate) struct Driver {
     pub(crate) child: Child,
-    shown: Vec<u8>,
-    /// How far that was expected.
-    at: usize,
 }
 
 impl Driver {
     #[track_caller]
     pub(crate) fn start(command: &mut Command) -> Driver {
         let child = command.pty(SIZE).spawn().expect("spawn");
-        Driver { child, shown: Vec::new(), at: 0 }
+        Driver { child }
     }
 
     pub(crate) fn pty(&self) -> &ChildPty {
@@ -29,49 +25,28 @@ impl Driver {
 
     /// Waits until this is shown, after what was expected before. Returns what came before it.
     #[track_caller]
-    pub(crate) fn expect(&mut self, text: &str) -> String {
-        let deadline = Instant::now() + PATIENCE;
-        loop {
-            let new = &self.shown[self.at..];
-            let found = new.windows(text.len()).position(|some| some == text.as_bytes());
-            if let Some(found) = found {
-                let before = String::from_utf8_lossy(&new[..found]).into_owned();
-                self.at += found + text.len();
-                return before;
-            }
-            let mut buffer = [0; 4096];
-            match self.pty().read_deadline(&mut buffer, deadline) {
-                Ok(0) => panic!("the end, and no {text:?} in {}", self.shown()),
-                Ok(count) => self.shown.extend_from_slice(&buffer[..count]),
-                Err(error) => panic!("{error}, and no {text:?} in {}", self.shown()),
-            }
-        }
+    pub(crate) fn expect(&self, text: &str) -> String {
+        let expected = self.pty().expect(text, PATIENCE).unwrap_or_else(|error| panic!("{error}"));
+        String::from_utf8_lossy(&expected.before).into_owned()
     }
 
     /// Waits for the end, after which nothing is shown but this.
     #[track_caller]
-    pub(crate) fn expect_end(&mut self) {
-        let deadline = Instant::now() + PATIENCE;
-        let mut buffer = [0; 4096];
-        loop {
-            match self.pty().read_deadline(&mut buffer, deadline) {
-                Ok(0) => return,
-                Ok(count) => self.shown.extend_from_slice(&buffer[..count]),
-                Err(error) => panic!("{error}, and no end after {}", self.shown()),
-            }
-        }
+    pub(crate) fn expect_end(&self) {
+        let end = self.pty().expect(Pattern::end(), PATIENCE);
+        end.unwrap_or_else(|error| panic!("{error}"));
     }
 
     /// Types it, and Enter.
     #[track_caller]
-    pub(crate) fn line(&mut self, text: &str) {
+    pub(crate) fn line(&self, text: &str) {
         let mut pty = self.pty();
         pty.write_all(text.as_bytes()).expect("type");
         pty.write_all(b"\n").expect("type");
     }
 
     #[track_caller]
-    pub(crate) fn send(&mut self, control: Control) {
+    pub(crate) fn send(&self, control: Control) {
         self.pty().send(control).expect("type");
     }
 
@@ -91,9 +66,5 @@ impl Driver {
         wait_until("a change of the echo", PATIENCE, || {
             self.pty().is_echoing().expect("ask") == shows
         });
-    }
-
-    pub(crate) fn shown(&self) -> String {
-        format!("{:?}", String::from_utf8_lossy(&self.shown))
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
 use netrunner_sync::{
-    ChildPty, Command, CommandExt as _, Control, Event, PtyModes, Signal, Stdio, WinSize,
+    ChildPty, Command, CommandExt as _, Control, Event, Pattern, PtyModes, Signal, Stdio, WinSize,
 };
 use netrunner_tests::procs::Proc;
 use netrunner_tests::wait::PATIENCE;
@@ -351,5 +351,58 @@ fn the_next_command_of_the_same_shepherd_has_no_terminal() {
             assert_eq!((proc.sid, proc.pgid), (shepherd, next.id()));
             next.stop().expect("stop");
         }
+    });
+}
+
+const SOON: Duration = Duration::from_millis(50);
+
+#[test]
+fn what_is_expected_is_taken_and_the_rest_stays() {
+    arena(|| {
+        let child = sh("printf 'one two three'; read go; printf 'four'").spawn().expect("spawn");
+        let pty = child.pty.as_ref().expect("a terminal");
+        assert_eq!(pty.expect("two", PATIENCE).expect("two").before, b"one ");
+        let mut piece = [0; 3];
+        (&*pty).read_exact(&mut piece).expect("read");
+        assert_eq!(&piece, b" th");
+        pty.expect("ree", PATIENCE).expect("what is left");
+        pty.send_eof().expect("type");
+        // Read, and not expected: it is part of the output all the same.
+        let missing = pty.expect("never", PATIENCE).expect_err("the end");
+        assert!(missing.is_end() && !missing.is_timeout());
+        assert_eq!(missing.seen(), b"four");
+        assert!(missing.to_string().contains("`never`") && missing.to_string().contains("`four`"));
+        let output = child.wait_with_output().expect("wait");
+        assert_eq!(output.stdout, b"four");
+    });
+}
+
+#[test]
+fn what_is_not_shown_in_time_is_an_error_that_tells_what_was() {
+    arena(|| {
+        let mut child = sh("printf 'na'; read go; echo me").spawn().expect("spawn");
+        let pty = child.pty.as_ref().expect("a terminal");
+        pty.expect("na", PATIENCE).expect("it is shown");
+        let late = pty.expect("me", SOON).expect_err("it waits");
+        assert!(late.is_timeout() && !late.is_end() && late.seen().is_empty());
+        let late = pty.expect(Pattern::end(), SOON).expect_err("it runs");
+        assert!(late.is_timeout());
+        pty.send_eof().expect("type");
+        assert_eq!(pty.expect("me", PATIENCE).expect("now").before, b"");
+        assert_eq!(pty.expect(Pattern::end(), PATIENCE).expect("the end").before, b"\r\n");
+        assert!(child.wait().expect("wait").success());
+    });
+}
+
+#[test]
+fn halves_expect_and_type() {
+    arena(|| {
+        let mut child = sh("read word; echo got $word").spawn().expect("spawn");
+        let (reader, mut writer) = child.pty.take().expect("a terminal").split();
+        writer.write_all(b"it\n").expect("type");
+        let deadline = Instant::now() + PATIENCE;
+        reader.expect_deadline("got it", deadline).expect("it is shown");
+        reader.expect_deadline(Pattern::end(), deadline).expect("the end");
+        assert!(child.wait().expect("wait").success());
     });
 }

@@ -58,7 +58,7 @@ fn a_shell_controls_its_jobs() {
 /// A shell with a job of each kind: in the foreground, in the background, stopped, disowned, deaf to
 /// the hang-up, and in a session of its own.
 fn shell_with_jobs() -> Driver {
-    let mut shell = Driver::start(bash().grace(GRACE));
+    let shell = Driver::start(bash().grace(GRACE));
     shell.expect(PROMPT);
     for script in ["lock-in jobs sleep forever &", "ignore TERM lock-in jobs sleep forever &"] {
         shell.line(&job(script));

@@ -24,6 +24,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "clap?",
             "serde_json?",
             "indicatif?",
+            "regex?",
         ],
     ),
 ];
