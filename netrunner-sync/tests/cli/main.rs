@@ -12,6 +12,7 @@ mod jobserver;
 mod limits;
 mod options;
 mod outcomes;
+mod pty;
 mod reports;
 mod screen;
 mod signals;

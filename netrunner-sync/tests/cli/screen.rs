@@ -218,3 +218,44 @@ fn a_pager_reads_from_a_pipe_and_its_keys_from_the_terminal() {
         window.expect_code(0);
     }
 }
+
+#[test]
+fn an_editor_on_a_terminal_of_its_own_draws_follows_and_saves() {
+    let Some(window) = open_shell(&["vi"]) else { return };
+    let file = window.folder.path("file");
+    window.line(&format!("$NETRUNNER run --pty -- vi -u NONE -N {file}"));
+    window.until(&|screen| screen.len() > 20 && screen[20] == "~", &["~"]);
+    window.type_in("ifirst");
+    window.press("Enter");
+    window.type_in("second");
+    window.press("Escape");
+    window.begins(&["first", "second", "~"]);
+    assert!(window.ask(&["resize-window", "-x", "90", "-y", "34"]).status.success());
+    window.until(&|screen| screen.len() > 30 && screen[30] == "~", &["~"]);
+    // Key by key, an escape sequence of the terminal's among them.
+    window.press("Up");
+    window.type_in("x");
+    window.begins(&["firs", "second", "~"]);
+    window.line(":wq");
+    window.prompts();
+    assert_eq!(window.folder.read("file"), "firs\nsecond\n");
+    window.expect_code(0);
+    // Typing is seen: the modes are the shell's.
+    window.type_in("echo visible");
+    window.shows(&["ready> echo visible"]);
+}
+
+#[test]
+fn a_pager_on_a_terminal_of_its_own_fills_the_screen_and_follows() {
+    let Some(window) = open_shell(&["less"]) else { return };
+    let file = window.folder.write("numbers", &(numbers(1, 500).join("\n") + "\n"));
+    window.line(&format!("clear; $NETRUNNER run --pty -- less {file}"));
+    window.begins(&lines(&numbers(1, 23)));
+    window.press("Space");
+    window.begins(&lines(&numbers(24, 23)));
+    assert!(window.ask(&["resize-window", "-x", "90", "-y", "30"]).status.success());
+    window.begins(&lines(&numbers(24, 29)));
+    window.press("q");
+    window.prompts();
+    window.expect_code(0);
+}

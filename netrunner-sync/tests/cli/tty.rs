@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::os::fd::OwnedFd;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Instant;
@@ -67,6 +68,7 @@ impl Tty {
             .args(["--default-signal", "setsid", "--ctty"])
             .args(words)
             .env("NETRUNNER", NETRUNNER)
+            .env("NETRUNNER_TEST", mark())
             .env("PS1", PROMPT)
             .env("TERM", "dumb")
             .env_remove("ENV")
@@ -251,6 +253,13 @@ impl Drop for Tty {
         let _ = self.leader.kill();
         let _ = self.leader.wait();
     }
+}
+
+/// What tells the processes of one session apart from those of all other tests, in whatever session
+/// they are.
+fn mark() -> String {
+    static COUNT: AtomicU32 = AtomicU32::new(0);
+    format!("{}-{}", std::process::id(), COUNT.fetch_add(1, Ordering::Relaxed))
 }
 
 fn read(mut manager: File, screen: &Screen) {

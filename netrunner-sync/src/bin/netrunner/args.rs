@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use netrunner_sync::Signal;
+use netrunner_sync::{Signal, WinSize};
 
 use crate::units::{self, Limit, Variable};
 
@@ -38,6 +38,8 @@ Examples:
       Says afterwards how it ended, what time and memory it took and what it left running.
   netrunner run --leftovers wait --signal INT -- ./start-all.sh
       Is over when all that the script started is, not when the script is.
+  netrunner run --pty=24x120 -- cargo test >log
+      Writes to a terminal of that size, with its colours and progress bars, in a CI job too.
 
 Units:
   D        a duration: 300ms, 0.3s, 2m, 1h, 1d; a bare number is seconds
@@ -49,12 +51,14 @@ Signals:
   What is sent to netrunner goes on to the command, real-time signals included. The second INT
   stops the command as a timeout would, the third kills it. TSTP stops both, CONT makes both go on.
   A stop is always the same: the stop signal to all that the command started, --grace, SIGKILL to
-  what still lives.
+  what still lives. With --pty, Ctrl-C and its like are typed on the command's own terminal, and
+  TSTP stops netrunner alone.
 
 Descriptors:
   Standard input, output and error are handed through; with --idle-timeout or --max-output,
-  output and error are pipes, and a terminal is no terminal to the command. Others are closed in the command, except
-  those of a make jobserver that MAKEFLAGS announces, and those that --fd names.
+  output and error are pipes, and a terminal is no terminal to the command, unless --pty gives it
+  one. Others are closed in the command, except those of a make jobserver that MAKEFLAGS announces,
+  and those that --fd names.
 ";
 
 /// Run commands so that nothing they start outlives them.
@@ -116,9 +120,9 @@ pub(crate) struct Run {
     #[arg(long, value_name = "D", value_parser = units::duration, default_value = "5s")]
     pub(crate) grace: Duration,
 
-    /// The stop signal
-    #[arg(long, value_name = "SIG", value_parser = signal, default_value = "TERM")]
-    pub(crate) signal: Signal,
+    /// The stop signal [default: TERM; with --pty HUP, and then TERM to what outlives the command]
+    #[arg(long, value_name = "SIG", value_parser = signal)]
+    pub(crate) signal: Option<Signal>,
 
     /// What happens to processes that still run when the command has ended by itself
     #[arg(long, value_enum, value_name = "FATE", default_value_t = Leftovers::Stop)]
@@ -144,6 +148,15 @@ pub(crate) struct Run {
     /// Send standard error to standard output, in order
     #[arg(long)]
     pub(crate) merge_stderr: bool,
+
+    /// Give the command a terminal of its own, which shows what it writes on standard output.
+    ///
+    /// Without a size it is as large as the terminal that netrunner is on, and follows that; 24x80
+    /// where there is none. Keys go through as they are; where standard input is no terminal, what is
+    /// read there is typed, and then the end of file.
+    #[arg(long, value_name = "ROWSxCOLS", num_args = 0..=1, require_equals = true,
+          value_parser = units::window)]
+    pub(crate) pty: Option<Option<WinSize>>,
 
     /// The permissions that new files don't get, in octal
     #[arg(long, value_name = "MASK", value_parser = units::umask)]
@@ -246,7 +259,7 @@ mod tests {
     fn defaults_are_those_of_the_library() {
         let run = read(&["--", "true"]).unwrap();
         assert_eq!((run.timeout, run.grace), (None, Duration::from_secs(5)));
-        assert_eq!((run.signal, run.leftovers), (Signal::TERM, Leftovers::Stop));
+        assert_eq!((run.signal, run.leftovers), (None, Leftovers::Stop));
         assert_eq!((run.report, run.report_file), (None, None));
     }
 

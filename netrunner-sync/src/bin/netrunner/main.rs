@@ -8,6 +8,8 @@ mod descriptors;
 mod doctor;
 mod group;
 mod jobs;
+mod keyboard;
+mod outer;
 mod passthrough;
 mod report;
 mod run;

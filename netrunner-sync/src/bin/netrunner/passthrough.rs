@@ -1,7 +1,7 @@
 //! `--idle-timeout` and `--max-output`: the library measures what goes through pipes, so these two
 //! put pipes between the command and our own streams. What comes is passed on untouched, each
-//! stream by a thread of its own, and only as fast as it is taken from us. Without these options
-//! nothing of this happens.
+//! stream by a thread of its own, and only as fast as it is taken from us. With `--pty` it is what the
+//! command's terminal shows, and `keyboard` types. Without these options nothing of this happens.
 
 use std::io::{self, IsTerminal};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -9,11 +9,13 @@ use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
-use netrunner_sync::{Child, ChildStderr, ChildStdout, Command, CommandExt, Stdio};
+use netrunner_sync::{Child, ChildStderr, ChildStdout, Command, CommandExt, PtyReader, Stdio};
 use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
 use rustix::io::Errno;
 
 use crate::args::Run;
+use crate::keyboard;
+use crate::outer::Outer;
 
 /// How much is passed on at a time: what a pipe holds.
 const PIECE: usize = 64 << 10;
@@ -36,7 +38,9 @@ pub(crate) fn limit(command: &mut Command, options: &Run) {
     if let Some(most) = most {
         command.max_output(most);
     }
-    if options.idle_timeout.is_some() || most.is_some() {
+    // What a terminal shows comes to us in any case.
+    let pipes = options.idle_timeout.is_some() || most.is_some();
+    if pipes && options.pty.is_none() {
         // These pipes lead to the terminal again, not to a program that may want it, too.
         if io::stdin().is_terminal() && io::stdout().is_terminal() {
             command.foreground(true);
@@ -49,13 +53,28 @@ pub(crate) fn limit(command: &mut Command, options: &Run) {
 }
 
 impl Passthrough {
-    /// Passes on what the child writes into pipes, if there are any.
-    pub(crate) fn start(child: &mut Child) -> io::Result<Passthrough> {
-        if child.stdout.is_none() && child.stderr.is_none() {
+    /// Passes on what the child writes into pipes or on its terminal, if there are any, and what is
+    /// typed for it.
+    pub(crate) fn start(child: &mut Child, outer: Option<&Arc<Outer>>) -> io::Result<Passthrough> {
+        if child.stdout.is_none() && child.stderr.is_none() && child.pty.is_none() {
             return Ok(Passthrough::default());
         }
         let over = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
         let mut pumps = Vec::new();
+        if let Some(pty) = child.pty.take() {
+            let (shown, typed) = pty.split();
+            let bell = Arc::clone(&over);
+            let pump = move || pass_on(&shown, rustix::stdio::stdout(), &bell);
+            pumps.push(("standard output", spawn(pump)?));
+            if let Some(outer) = outer.filter(|outer| outer.has_keyboard()) {
+                let (outer, over) = (Arc::clone(outer), Arc::clone(&over));
+                let pump = move || {
+                    keyboard::pass_on(&outer, &typed, &over);
+                    Ok(())
+                };
+                pumps.push(("keyboard", spawn(pump)?));
+            }
+        }
         if let Some(stdout) = child.stdout.take() {
             let over = Arc::clone(&over);
             let pump = move || pass_on(&stdout, rustix::stdio::stdout(), &over);
@@ -92,9 +111,25 @@ fn spawn(
     thread::Builder::new().name("passthrough".to_owned()).spawn(pump)
 }
 
-/// The two kinds of streams that are read alike.
+/// The kinds of streams that are read alike.
 trait Outlet: AsFd {
     fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// How much at most was written so far and is not read.
+    fn unread(&self) -> u64 {
+        rustix::io::ioctl_fionread(self).unwrap_or(0)
+    }
+}
+
+impl Outlet for PtyReader {
+    fn try_read(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.read_deadline(buffer, Instant::now())
+    }
+
+    /// A terminal does not tell; it holds less than this.
+    fn unread(&self) -> u64 {
+        PIECE as u64
+    }
 }
 
 impl Outlet for ChildStdout {
@@ -121,7 +156,7 @@ fn pass_on(from: &impl Outlet, to: BorrowedFd<'_>, over: &OwnedFd) -> rustix::io
             // EINTR and the like: the read tells.
             let _ = poll(&mut fds, None);
             if !fds[1].revents().is_empty() {
-                left = Some(rustix::io::ioctl_fionread(from).unwrap_or(0));
+                left = Some(from.unread());
             }
         }
         let most = left.map_or(PIECE, |left| PIECE.min(usize::try_from(left).unwrap_or(PIECE)));

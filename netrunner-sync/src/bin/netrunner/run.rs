@@ -11,6 +11,7 @@ use netrunner_sync::{Child, Command, CommandExt, Error, Report};
 use crate::args::{Format, Run};
 use crate::complain;
 use crate::descriptors::{JOBSERVER_VARIABLES, Passed};
+use crate::outer::{self, Outer};
 use crate::passthrough::{self, Passthrough};
 use crate::report::{FAILED, Facts, NOT_EXECUTABLE, NOT_FOUND, exit_code};
 use crate::signals::{Held, Reports};
@@ -32,6 +33,17 @@ struct Running {
     reports: Arc<Reports>,
     passthrough: Passthrough,
     reporter: Reporter,
+    outer: Option<Borrowed>,
+}
+
+/// The terminal that we are on, for as long as the command's terminal takes its place; then it is as
+/// it was, also where a bug of ours ends us.
+pub(crate) struct Borrowed(pub(crate) Arc<Outer>);
+
+impl Drop for Borrowed {
+    fn drop(&mut self) {
+        self.0.end();
+    }
 }
 
 /// Why nothing runs, and the exit code that says so.
@@ -51,27 +63,33 @@ fn start(options: &Run) -> Result<Running, Failure> {
     let passed = passed(options)?;
     // A file may be a pipe that nobody has opened on the other side: this can take forever, and a
     // signal must be able to end it, so signals are not held back yet.
-    let mut command = command(options)?;
+    let outer = options.pty.map(|size| Borrowed(Arc::new(Outer::new(size))));
+    let shared = outer.as_ref().map(|outer| Arc::clone(&outer.0));
+    let mut command = command(options, shared.as_deref())?;
     let reporter = Reporter::new(options)?;
     for (number, descriptor) in passed {
         command.fd(number, descriptor);
     }
     let signals = Held::new().map_err(|error| format!("failed to hold signals back: {error}"))?;
+    // Before anything is shown, so that its line ends are not translated twice.
+    if let Some(outer) = &outer {
+        outer.0.take();
+    }
     let mut child = command.spawn().map_err(|error| Failure {
         code: spawn_failure_code(&error),
         message: error.to_string(),
     })?;
     let reports = Arc::new(Reports::new(command.get_program()));
-    signals.pass_to(child.handle(), Arc::clone(&reports));
-    let passthrough = Passthrough::start(&mut child)
+    signals.pass_to(child.handle(), Arc::clone(&reports), shared.clone());
+    let passthrough = Passthrough::start(&mut child, shared.as_ref())
         .map_err(|error| format!("failed to pass on what the command writes: {error}"))?;
-    Ok(Running { child, reports, passthrough, reporter })
+    Ok(Running { child, reports, passthrough, reporter, outer })
 }
 
 /// Waits for the end. `command` is gone by now, and with it our copies of the descriptors that the
 /// child was given: whoever waits for their end does not wait for us.
 fn finish(running: Running) -> u8 {
-    let Running { mut child, reports, passthrough, reporter } = running;
+    let Running { mut child, reports, passthrough, reporter, outer } = running;
     // A command that waits for a terminal which it does not have must not hang unseen. An error is
     // told by the wait that follows.
     while let Ok(Some(signal)) = child.wait_stopped() {
@@ -79,6 +97,8 @@ fn finish(running: Running) -> u8 {
     }
     let ended = child.wait();
     let passed_on = passthrough.finish();
+    // Whatever is said from here on is said on a terminal that is as it was.
+    drop(outer);
     let (code, reported) = match &ended {
         Ok(status) => {
             let report = child.report();
@@ -99,7 +119,7 @@ fn finish(running: Running) -> u8 {
     }
 }
 
-fn command(options: &Run) -> Result<Command, String> {
+fn command(options: &Run, outer: Option<&Outer>) -> Result<Command, String> {
     // The parser does not let an empty one through.
     let mut command = Command::new(options.command.first().map_or(OsStr::new(""), |word| word));
     command.args(options.command.iter().skip(1));
@@ -115,7 +135,17 @@ fn command(options: &Run) -> Result<Command, String> {
     if let Some(path) = &options.stdin {
         let file = File::open(path)
             .map_err(|error| format!("failed to open `{}`: {error}", path.display()))?;
-        command.stdin(file);
+        match outer {
+            Some(_) => command.input(file),
+            None => command.stdin(file),
+        };
+    } else if outer.is_some_and(|outer| !outer.has_keyboard()) {
+        let stdin = outer::standard_input()
+            .map_err(|error| format!("failed to duplicate the standard input: {error}"))?;
+        command.input(stdin);
+    }
+    if let Some(outer) = outer {
+        command.pty(outer.size());
     }
     if options.merge_stderr {
         command.stderr_to_stdout();
@@ -124,7 +154,10 @@ fn command(options: &Run) -> Result<Command, String> {
         command.timeout(timeout);
     }
     passthrough::limit(&mut command, options);
-    command.grace(options.grace).stop_signal(options.signal).leftovers(options.leftovers.into());
+    command.grace(options.grace).leftovers(options.leftovers.into());
+    if let Some(signal) = options.signal {
+        command.stop_signal(signal);
+    }
     if let Some(mask) = options.umask {
         command.umask(mask);
     }

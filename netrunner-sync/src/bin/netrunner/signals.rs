@@ -27,10 +27,15 @@ use std::thread;
 use netrunner_sync::{ChildHandle, Signal};
 
 use crate::complain;
+use crate::outer::Outer;
 use crate::sys::{Blocked, Taken};
 
 /// Signals that wait for a child to go to.
-pub(crate) struct Held(Sender<(ChildHandle, Arc<Reports>)>);
+pub(crate) struct Held(Sender<Job>);
+
+/// Whom they go to, and what else is told of them: who reports, and the terminal that the command's
+/// own takes the place of.
+type Job = (ChildHandle, Arc<Reports>, Option<Arc<Outer>>);
 
 /// Tells the user, once for each stop, that the command waits for the terminal. Two hear of it: who
 /// waits for the command, and who takes the signal that stops us with it. The one that is quicker
@@ -95,14 +100,19 @@ impl Held {
     }
 
     /// Sends those that wait, and those that come, to this child.
-    pub(crate) fn pass_to(self, child: ChildHandle, reports: Arc<Reports>) {
+    pub(crate) fn pass_to(
+        self,
+        child: ChildHandle,
+        reports: Arc<Reports>,
+        outer: Option<Arc<Outer>>,
+    ) {
         // The thread waits for exactly this.
-        let _ = self.0.send((child, reports));
+        let _ = self.0.send((child, reports, outer));
     }
 }
 
-fn pass_on(blocked: &Blocked, receiver: &Receiver<(ChildHandle, Arc<Reports>)>) {
-    let Ok((child, reports)) = receiver.recv() else {
+fn pass_on(blocked: &Blocked, receiver: &Receiver<Job>) {
+    let Ok((child, reports, outer)) = receiver.recv() else {
         return; // Nothing was started.
     };
     let mut escalation = Escalation::default();
@@ -118,9 +128,15 @@ fn pass_on(blocked: &Blocked, receiver: &Receiver<(ChildHandle, Arc<Reports>)>) 
         // An error is an end, too: nobody is left who could pass anything on.
         if !matches!(child.try_wait(), Ok(None)) {
             if escalation.is_enough(taken) {
+                outer.iter().for_each(|outer| outer.end());
                 std::process::exit(128 + taken.number);
             }
             continue;
+        }
+        if let Some(outer) = &outer {
+            if outer.takes(taken, &child) {
+                continue;
+            }
         }
         match escalation.next(taken) {
             Action::Pass => {

@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::time::Duration;
 
-use netrunner_sync::Resource;
+use netrunner_sync::{Resource, WinSize};
 
 /// One `--rlimit`: `NAME=SOFT[:HARD]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,6 +70,11 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let total = whole.checked_mul(nanos).and_then(|n| n.checked_add(part)).ok_or_else(long)?;
     let seconds = u64::try_from(total / 1_000_000_000).map_err(|_| long())?;
     Ok(Duration::new(seconds, (total % 1_000_000_000) as u32))
+}
+
+/// Reads the size of a terminal: `24x80`.
+pub(crate) fn window(text: &str) -> Result<WinSize, String> {
+    text.parse().map_err(|error| format!("{error}"))
 }
 
 /// Reads `65536`, `64K`, `2G` (powers of 1024), or `max`: no limit.
