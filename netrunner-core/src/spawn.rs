@@ -28,8 +28,8 @@ pub struct Spawn<'a> {
     pub directory: Option<&'a CStr>,
     /// `argv`, the name that the program sees first.
     pub arguments: Strings<'a>,
-    /// The whole environment, as `KEY=value`.
-    pub environment: Strings<'a>,
+    /// The whole environment.
+    pub environment: Environment<'a>,
     /// Which descriptors the command gets.
     pub descriptors: Placements<'a>,
     /// What the child does to itself before it executes the program, in this order.
@@ -37,6 +37,22 @@ pub struct Spawn<'a> {
     /// The name of the cgroup that it starts in, where one is placed.
     pub cgroup: Option<&'a CStr>,
 }
+
+/// An environment, as `KEY=value`.
+///
+/// Most commands of a client get the same one, and it is most of their request. So a shepherd keeps the
+/// last one that it was sent, and the next request may refer to it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Environment<'a> {
+    /// This one.
+    Listed(Strings<'a>),
+    /// That of the last request on this lane which listed one. It took at most [`REMEMBERED`] bytes, and
+    /// every command from that one on has been started.
+    Unchanged,
+}
+
+/// The longest environment that a shepherd keeps, in bytes: an idle one is to stay small.
+pub const REMEMBERED: usize = 32 << 10;
 
 /// Which messages the client wants about a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -345,6 +361,16 @@ impl<'a> Setup<'a> {
     }
 }
 
+impl<'a> Environment<'a> {
+    /// The strings, if they are here.
+    pub fn listed(&self) -> Option<Strings<'a>> {
+        match *self {
+            Environment::Listed(strings) => Some(strings),
+            Environment::Unchanged => None,
+        }
+    }
+}
+
 impl Terms {
     fn encode(&self, out: &mut Writer<'_>) {
         out.option(self.timeout, Writer::duration);
@@ -390,7 +416,7 @@ impl<'a> Spawn<'a> {
         out.bytes(self.program.to_bytes_with_nul());
         out.option(self.directory, |out, directory| out.bytes(directory.to_bytes_with_nul()));
         self.arguments.encode(out);
-        self.environment.encode(out);
+        out.option(self.environment.listed(), |out, strings| strings.encode(out));
         out.block(|out| self.descriptors.iter().for_each(|placement| placement.encode(out)));
         out.block(|out| self.setup.iter().for_each(|setup| setup.encode(out)));
         out.option(self.cgroup, |out, name| out.bytes(name.to_bytes_with_nul()));
@@ -429,7 +455,10 @@ impl<'a> Spawn<'a> {
             program: from.string()?,
             directory: from.option(Reader::string)?,
             arguments: Strings::decode(from)?,
-            environment: Strings::decode(from)?,
+            environment: match from.option(Strings::decode)? {
+                Some(strings) => Environment::Listed(strings),
+                None => Environment::Unchanged,
+            },
             descriptors: Placements::Received(Encoded::decode(from, Placement::decode)?),
             setup: Setups::Received(Encoded::decode(from, Setup::decode)?),
             cgroup: from.option(Reader::string)?,

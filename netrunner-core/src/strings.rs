@@ -64,7 +64,7 @@ impl<'a> Strings<'a> {
 }
 
 /// Builds [`Strings`] one by one.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct StringsBuf {
     block: Vec<u8>,
     count: u32,
@@ -90,6 +90,25 @@ impl StringsBuf {
         }
         self.block.push(0);
         self.count += 1;
+    }
+
+    /// Whether the bytes at `from` are a string made of `parts`; if so, where the next one begins.
+    pub fn find(&self, from: usize, parts: &[&[u8]]) -> Option<usize> {
+        let mut rest = self.block.get(from..)?;
+        for part in parts {
+            rest = rest.strip_prefix(*part)?;
+        }
+        let rest = rest.strip_prefix(&[0])?;
+        Some(self.block.len() - rest.len())
+    }
+
+    /// The first of these strings, which take so many bytes together; all of them, if it is more.
+    pub fn first(&self, bytes: usize) -> StringsBuf {
+        let first = &self.block[..bytes.min(self.block.len())];
+        let count = first.iter().filter(|&&byte| byte == 0).count();
+        let mut block = Vec::with_capacity(self.block.len());
+        block.extend_from_slice(first);
+        StringsBuf { block, count: u32::try_from(count).unwrap_or(u32::MAX) }
     }
 
     /// Forgets the strings and keeps the memory.

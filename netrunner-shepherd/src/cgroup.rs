@@ -135,7 +135,7 @@ pub(crate) fn end(above: &Fd, name: &CStr, group: &Fd) {
 }
 
 fn pause() {
-    let _ = calls::poll(&mut [], Some(calls::now().after(Duration::from_millis(1))));
+    let _ = calls::poll(&mut [], Some(Duration::from_millis(1)));
 }
 
 fn remove(above: &Fd, name: &CStr, depth: u32) -> Result<(), Errno> {

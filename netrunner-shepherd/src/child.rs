@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use netrunner_core::message::{Pid, Step};
-use netrunner_core::spawn::{Notify, Place, Placements, Source, Spawn, Strings};
+use netrunner_core::spawn::{Notify, Place, Placements, Source, Spawn};
 
 use crate::sys::abi::{EINVAL, EMFILE};
 use crate::sys::window::{Launchpad, Pace, Placing};
@@ -43,7 +43,8 @@ pub(crate) fn start(
         Notify::Start => Pace::Wait,
         Notify::End => Pace::GoOn,
     };
-    let candidates = candidates(spawn.program, spawn.environment);
+    pad.load_environment(spawn.environment);
+    let candidates = candidates(spawn.program, pad.environment());
     let pid = pad.launch(spawn, &candidates, placing, pace).map_err(at(Step::Clone))?;
     let own = own_terminal(&spawn.descriptors);
     Ok(Started { pid, terminal: own.map(|at| descriptors.swap_remove(at)) })
@@ -61,12 +62,12 @@ fn own_terminal(placements: &Placements<'_>) -> Option<usize> {
 /// A name that no file can have is its only candidate, and gets `ENAMETOOLONG`, as with `execvp(3)`;
 /// of a `PATH` with which nothing can be executed no more is looked at than could be. So the list is
 /// bounded, however long both are.
-fn candidates(program: &CStr, environment: Strings<'_>) -> Vec<u8> {
+fn candidates<'a>(program: &CStr, mut environment: impl Iterator<Item = &'a CStr>) -> Vec<u8> {
     let program = program.to_bytes_with_nul();
     if program.contains(&b'/') || program.len() > LONGEST_NAME + 1 {
         return program.to_vec();
     }
-    let path = environment.iter().find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
+    let path = environment.find_map(|entry| entry.to_bytes().strip_prefix(b"PATH="));
     let path = path.unwrap_or(DEFAULT_PATH);
     let mut candidates = Vec::new();
     for directory in path[..path.len().min(LONGEST_STRING)].split(|&byte| byte == b':') {
@@ -153,7 +154,7 @@ mod tests {
     fn listed(program: &CStr, environment: &[&str]) -> Vec<std::string::String> {
         let mut strings = StringsBuf::new();
         environment.iter().for_each(|entry| strings.push(&[entry.as_bytes()]));
-        let block = candidates(program, strings.as_strings());
+        let block = candidates(program, strings.as_strings().iter());
         let text = std::string::String::from_utf8(block).unwrap();
         text.split_terminator('\0').map(Into::into).collect()
     }

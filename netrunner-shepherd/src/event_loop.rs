@@ -6,6 +6,7 @@
 
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 
 use netrunner_core::Time;
 use netrunner_core::message::{
@@ -97,8 +98,14 @@ pub(crate) fn run(birth: Birth) -> ! {
 }
 
 impl Shepherd {
-    /// Waits for something to happen, and deals with it.
+    /// Does what is due, waits for something to happen, and deals with it.
     fn turn(&mut self) {
+        let wait = self.deadline().and_then(|_| {
+            let now = calls::now();
+            self.see_time(now);
+            self.deadline().map(|at| at.since(now))
+        });
+        self.close_silent_lane();
         let ignored = Pollfd { fd: -1, events: 0, revents: 0 };
         let mut fds = [ignored; 3];
         fds[0] = Pollfd { fd: self.signals.number(), events: POLLIN, revents: 0 };
@@ -111,10 +118,8 @@ impl Shepherd {
             let say = if lane.has_outgoing() { POLLOUT } else { 0 };
             fds[2] = Pollfd { fd: lane.number(), events: hear | say, revents: 0 };
         }
-        let job = self.job.as_ref().and_then(Job::deadline);
-        let at_once = self.unseen.then(calls::now);
-        let deadline = job.into_iter().chain(self.machine.deadline()).chain(at_once).min();
-        if calls::poll(&mut fds, deadline).is_err() {
+        let wait = if self.unseen { Some(Duration::ZERO) } else { wait };
+        if calls::poll(&mut fds, wait).is_err() {
             // ENOMEM, of a call that needs none here: look at everything instead of waiting.
             fds.iter_mut().for_each(|fd| fd.revents = POLLIN);
         }
@@ -144,15 +149,21 @@ impl Shepherd {
             self.see_children();
             self.ask_on();
         }
-        if job.is_some_and(|at| at <= calls::now()) {
+    }
+
+    /// When something is due whatever happens.
+    fn deadline(&self) -> Option<Time> {
+        let job = self.job.as_ref().and_then(Job::deadline);
+        job.into_iter().chain(self.machine.deadline()).min()
+    }
+
+    fn see_time(&mut self, now: Time) {
+        if self.job.as_ref().and_then(Job::deadline).is_some_and(|at| at <= now) {
             self.control_job(Client::Silent);
             self.perform();
         }
-        if self.machine.deadline().is_some() {
-            self.machine.handle_timeout(calls::now());
-            self.perform();
-        }
-        self.close_silent_lane();
+        self.machine.handle_timeout(now);
+        self.perform();
     }
 
     /// Looks after the terminal. What the client is to be told is left to the machine.
@@ -204,7 +215,8 @@ impl Shepherd {
         let complete = descriptors.len() == usize::from(frame.descriptors);
         match Request::decode(frame) {
             Ok(Request::Spawn(spawn)) => {
-                if self.machine.handle_spawn().is_err() {
+                let known = self.pad.knows(&spawn.environment);
+                if self.machine.handle_spawn().is_err() || !known {
                     return self.distrust(now);
                 }
                 // The guardian is to count this command even if we are killed while we clone.

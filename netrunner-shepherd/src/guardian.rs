@@ -95,7 +95,8 @@ pub(crate) fn run(charge: Charge) -> ! {
 
 impl Watch {
     fn turn(&mut self) {
-        let deadline = self.judge(calls::now());
+        let now = calls::now();
+        let wait = self.judge(now).map(|at| at.since(now));
         if self.machine.may_quit(!self.shepherds.is_empty() || self.sweeping.is_some()) {
             // Whoever lived for a group has ended by now, and its lock with them.
             self.places.iter().for_each(stale::sweep);
@@ -110,7 +111,7 @@ impl Watch {
         if let Some(lane) = &self.lane {
             fds[2] = Pollfd { fd: lane.number(), events: POLLIN, revents: 0 };
         }
-        if calls::poll(&mut fds, deadline).is_err() {
+        if calls::poll(&mut fds, wait).is_err() {
             // ENOMEM, of a call that needs none here: look at everything instead of waiting.
             fds.iter_mut().for_each(|fd| fd.revents = POLLIN);
         }

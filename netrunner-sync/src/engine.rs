@@ -101,9 +101,15 @@ impl Attempt {
             if let Some(group) = running.group() {
                 shepherd.guardian().look_after_groups(group.root());
             }
+            let known = shepherd.knows(self.prepared.environment());
             let mut bytes = Vec::with_capacity(4096);
-            let descriptors =
-                self.prepared.encode(running.id(), self.notify, directory.as_ref(), &mut bytes)?;
+            let descriptors = self.prepared.encode(
+                running.id(),
+                self.notify,
+                directory.as_ref(),
+                known,
+                &mut bytes,
+            )?;
             let begun = shepherd.ear().conversation().begin(running.id(), self.notify);
             // A shepherd from the pool is idle; if not, that is a bug of ours, and it is not used.
             debug_assert!(begun.is_ok());
@@ -113,6 +119,7 @@ impl Attempt {
             running.assign(Arc::clone(&shepherd), self.timeout);
             match shepherd.send(&bytes, &descriptors) {
                 Ok(()) => {
+                    shepherd.remember(self.prepared.environment());
                     if shepherd.ear().conversation().greeted() {
                         // One from the pool, which was alive a moment ago.
                         self.prepared.release_given();

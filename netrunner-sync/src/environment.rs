@@ -1,9 +1,13 @@
 //! The changes that a command makes to the environment, and the environment that comes of them.
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::collections::btree_map;
 use std::ffi::{OsStr, OsString};
 use std::fmt;
+use std::sync::Arc;
+
+use netrunner_core::spawn::{REMEMBERED, StringsBuf};
 
 /// What was set, removed and cleared.
 #[derive(Clone, Default)]
@@ -49,6 +53,37 @@ impl Environment {
             }
         }
     }
+}
+
+thread_local! {
+    /// What the last command of this thread got.
+    static LAST: RefCell<Arc<StringsBuf>> = RefCell::default();
+}
+
+/// The variables that `each` hands over, as they are sent. Most commands of a thread get the same ones:
+/// then nothing is copied, and the shepherd may have them.
+pub(crate) fn of(each: impl FnOnce(&mut dyn FnMut([&[u8]; 3]))) -> Arc<StringsBuf> {
+    // In a thread that ends there is no last one any more.
+    let last = LAST.try_with(|last| Arc::clone(&last.borrow())).unwrap_or_default();
+    let mut same = 0;
+    let mut new = None;
+    each(&mut |parts| {
+        let next = if new.is_none() { last.find(same, &parts) } else { None };
+        match next {
+            Some(next) => same = next,
+            None => new.get_or_insert_with(|| last.first(same)).push(&parts),
+        }
+    });
+    let environment = match new {
+        None if same == last.bytes() => return last,
+        None => last.first(same),
+        Some(new) => new,
+    };
+    let environment = Arc::new(environment);
+    if environment.bytes() <= REMEMBERED {
+        let _ = LAST.try_with(|last| last.replace(Arc::clone(&environment)));
+    }
+    environment
 }
 
 impl fmt::Debug for Environment {
@@ -127,6 +162,28 @@ mod tests {
         environment.remove("C".as_ref());
         assert_eq!(all(&environment), [("B".into(), "2".into())]);
         assert_eq!(environment.iter().len(), 1);
+    }
+
+    fn gathered(variables: &[&str]) -> Arc<StringsBuf> {
+        of(|with| variables.iter().for_each(|value| with([b"A", b"=", value.as_bytes()])))
+    }
+
+    #[test]
+    fn the_same_environment_is_not_copied_and_another_is_whole() {
+        let strings = |found: &StringsBuf| {
+            let list = found.as_strings();
+            assert_eq!(list.len(), list.iter().count());
+            list.iter().map(|string| string.to_str().unwrap().to_owned()).collect::<Vec<_>>()
+        };
+        let first = gathered(&["1", "2"]);
+        assert!(Arc::ptr_eq(&first, &gathered(&["1", "2"])));
+        // Changed at its end, cut, grown, begun in another way, emptied.
+        for other in [&["1", "3"][..], &["1"], &["1", "3", "4"], &["22", "3"], &["2"], &[]] {
+            let expected: Vec<String> = other.iter().map(|value| format!("A={value}")).collect();
+            assert_eq!(strings(&gathered(other)), expected);
+            assert_eq!(strings(&gathered(&["1", "2"])), ["A=1", "A=2"]);
+        }
+        assert_eq!(strings(&first), ["A=1", "A=2"]);
     }
 
     #[test]

@@ -10,14 +10,15 @@ use std::sync::Arc;
 use netrunner_cgroup::Group;
 use netrunner_core::message::{CommandId, Request, Session};
 use netrunner_core::spawn::{
-    Groups, Leftovers, Notify, Place, Placement, Placements, Setup, Setups, Source, Spawn,
-    StringsBuf, Terms,
+    Environment, Groups, Leftovers, Notify, Place, Placement, Placements, Setup, Setups, Source,
+    Spawn, StringsBuf, Terms,
 };
 use netrunner_core::wire::{HEADER, MAX_DESCRIPTORS, MAX_REQUEST};
 use rustix::io::Errno;
 use rustix::process::Resource;
 
 use crate::command::Command;
+use crate::environment;
 use crate::error::{Error, Result, shown};
 use crate::ext;
 use crate::report;
@@ -37,7 +38,7 @@ pub(crate) struct Prepared {
     program: CString,
     directory: Option<CString>,
     arguments: StringsBuf,
-    environment: StringsBuf,
+    environment: Arc<StringsBuf>,
     placements: Vec<Placement>,
     passed: Vec<Passed>,
     setup: ext::Setup,
@@ -48,6 +49,13 @@ pub(crate) struct Prepared {
     /// Whether it has a terminal of its own, and so nothing to do with the client's.
     on_own_terminal: bool,
     group: Option<Arc<Group>>,
+}
+
+/// Whether the shepherd has the command's environment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Known {
+    Yes,
+    No,
 }
 
 /// A descriptor that goes to the command.
@@ -108,6 +116,10 @@ impl Prepared {
             on_own_terminal: false,
             group: None,
         })
+    }
+
+    pub(crate) fn environment(&self) -> &Arc<StringsBuf> {
+        &self.environment
     }
 
     pub(crate) fn name(&self) -> &OsStr {
@@ -242,6 +254,7 @@ impl Prepared {
         id: CommandId,
         notify: Notify,
         directory: Option<&'a OwnedFd>,
+        known: Known,
         out: &mut Vec<u8>,
     ) -> Result<Vec<BorrowedFd<'a>>> {
         let mut placements = Vec::with_capacity(self.placements.len() + 1);
@@ -273,7 +286,10 @@ impl Prepared {
             program: &self.program,
             directory: self.directory.as_deref(),
             arguments: self.arguments.as_strings(),
-            environment: self.environment.as_strings(),
+            environment: match known {
+                Known::No => Environment::Listed(self.environment.as_strings()),
+                Known::Yes => Environment::Unchanged,
+            },
             descriptors: Placements::Listed(&placements),
             setup: Setups::Listed(&setup),
             cgroup: above.map(|(_, name)| name),
@@ -315,7 +331,7 @@ fn place(number: RawFd) -> Result<Place> {
 /// The strings of a command, as they are sent.
 struct Strings {
     arguments: StringsBuf,
-    environment: StringsBuf,
+    environment: Arc<StringsBuf>,
     too_long: bool,
     count: usize,
 }
@@ -325,7 +341,7 @@ impl Strings {
         let mut strings = Strings {
             // What most commands need: a list that grows from nothing is copied six times.
             arguments: StringsBuf::with_capacity(256),
-            environment: StringsBuf::with_capacity(4096),
+            environment: Arc::default(),
             too_long: false,
             count: 0,
         };
@@ -345,9 +361,11 @@ impl Strings {
                 without_nul(&format!("the environment variable `{}`", shown(key)), value)?;
             }
         }
-        command.environment.each(|key, value| {
-            strings.count(key.len() + 1 + value.len());
-            strings.environment.push(&[key.as_bytes(), b"=", value.as_bytes()]);
+        strings.environment = environment::of(|with| {
+            command.environment.each(|key, value| {
+                strings.count(key.len() + 1 + value.len());
+                with([key.as_bytes(), b"=", value.as_bytes()]);
+            });
         });
         Ok(strings)
     }

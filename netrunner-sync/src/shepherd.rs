@@ -3,15 +3,17 @@
 use std::io;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
 use netrunner_core::message::{Pid, Request, Session};
+use netrunner_core::spawn::{REMEMBERED, StringsBuf};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
 use rustix::process::Signal;
 
 use crate::ear::Ear;
 use crate::guardian::{self, Guardian};
 use crate::lane::{self, PATIENCE};
+use crate::request::Known;
 use crate::running::Running;
 use crate::runtime::Runtime;
 use crate::watcher::Word;
@@ -58,6 +60,8 @@ pub(crate) struct Shepherd {
     /// The guardian was asked to kill it.
     asked: AtomicBool,
     serving: Mutex<Weak<Running>>,
+    /// The environment that it keeps.
+    environment: Mutex<Option<Arc<StringsBuf>>>,
     guardian: Arc<Guardian>,
     session: Session,
 }
@@ -78,6 +82,7 @@ impl Shepherd {
             process: OnceLock::new(),
             asked: AtomicBool::new(false),
             serving: Mutex::default(),
+            environment: Mutex::default(),
             guardian,
             session,
         }))
@@ -144,6 +149,29 @@ impl Shepherd {
     pub(crate) fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let _turn = self.sending.lock().unwrap_or_else(PoisonError::into_inner);
         lane::send(&self.socket, bytes, descriptors)
+    }
+
+    /// Whether it has this environment from an earlier request.
+    pub(crate) fn knows(&self, environment: &Arc<StringsBuf>) -> Known {
+        match &*self.environment() {
+            Some(kept) if Arc::ptr_eq(kept, environment) || kept == environment => Known::Yes,
+            Some(_) | None => Known::No,
+        }
+    }
+
+    /// It was sent a request with this environment.
+    pub(crate) fn remember(&self, environment: &Arc<StringsBuf>) {
+        let kept = environment.bytes() <= REMEMBERED;
+        *self.environment() = kept.then(|| Arc::clone(environment));
+    }
+
+    /// The request has failed: perhaps before the environment was read.
+    pub(crate) fn forget_environment(&self) {
+        *self.environment() = None;
+    }
+
+    fn environment(&self) -> MutexGuard<'_, Option<Arc<StringsBuf>>> {
+        self.environment.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Sends a short request without waiting for the shepherd.

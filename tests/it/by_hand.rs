@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use netrunner_core::message::{CommandId, End, Event, Exited, Order, Request};
 use netrunner_core::spawn::{
-    Leftovers, Notify, Placement, Placements, Setups, Spawn, Strings, StringsBuf, Terms,
+    Environment, Leftovers, Notify, Placement, Placements, Setups, Spawn, StringsBuf, Terms,
 };
 use netrunner_tests::lacks::Lack;
 use netrunner_tests::lane::{Heard, Lane, pidfd};
@@ -124,7 +124,8 @@ pub(crate) struct Asked {
     pub(crate) terms: Terms,
     pub(crate) program: CString,
     pub(crate) arguments: StringsBuf,
-    pub(crate) environment: StringsBuf,
+    /// None is the one of the request before.
+    pub(crate) environment: Option<StringsBuf>,
     pub(crate) placements: Vec<Placement>,
     pub(crate) passed: Vec<OwnedFd>,
 }
@@ -152,15 +153,23 @@ impl Asked {
             },
             program,
             arguments,
-            environment,
+            environment: Some(environment),
             placements: Vec::new(),
             passed: Vec::new(),
         }
     }
 
+    /// Adds a variable to its environment.
+    pub(crate) fn set(&mut self, parts: &[&[u8]]) {
+        self.environment.get_or_insert_default().push(parts);
+    }
+
     /// Its frame.
     pub(crate) fn bytes(&self) -> Vec<u8> {
-        let environment: Strings<'_> = self.environment.as_strings();
+        let environment = match &self.environment {
+            Some(strings) => Environment::Listed(strings.as_strings()),
+            None => Environment::Unchanged,
+        };
         let spawn = Spawn {
             id: CommandId(self.id),
             notify: self.notify,

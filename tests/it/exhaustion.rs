@@ -172,6 +172,31 @@ fn a_shepherd_out_of_descriptors_refuses_the_command_and_serves_the_next() {
     });
 }
 
+/// The refused request may not have been read as far as its environment, so that the shepherd has an
+/// older one.
+#[test]
+fn a_command_after_a_refused_one_has_its_own_environment() {
+    arena(|| {
+        let output = |value: &str| puppet("env").env("NETRUNNER_VALUE", value).output();
+        output("old").expect("output");
+        let mut child = puppet("sleep forever").spawn().expect("spawn");
+        let shepherd = shepherd_of(child.id());
+        child.stop().expect("stop");
+        let mut refused = 0;
+        for limit in FEWEST..FEWEST + 20 {
+            sys::limit_descriptors_of(shepherd, limit).expect("take them away");
+            let value = format!("new-{limit}");
+            refused += u32::from(output(&value).is_err());
+            sys::limit_descriptors_of(shepherd, 1_000).expect("give them back");
+            let seen = output(&value).expect("with enough again").stdout;
+            let seen = String::from_utf8(seen).expect("UTF-8");
+            assert!(seen.contains(&format!("NETRUNNER_VALUE={value}\n")), "{seen}");
+            assert_eq!(crate::by_hand::shepherds(), [shepherd], "another one");
+        }
+        assert!(refused > 0, "nothing was refused");
+    });
+}
+
 #[test]
 fn a_guardian_out_of_descriptors_is_replaced_or_told_of() {
     arena(|| {

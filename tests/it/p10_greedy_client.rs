@@ -36,14 +36,14 @@ fn a_request_that_asks_for_too_much_costs_little() {
                 "a path of nothing but colons",
                 asked(&|it| {
                     it.program = c"no-such-program-of-this-name".to_owned();
-                    it.environment.push(&[b"PATH=", &colons]);
+                    it.set(&[b"PATH=", &colons]);
                 }),
             ),
             (
                 "colons before a name that is too long",
                 asked(&|it| {
                     it.program = CString::new(vec![b'x'; 3 << 20]).expect("no NUL");
-                    it.environment.push(&[b"PATH=", &colons]);
+                    it.set(&[b"PATH=", &colons]);
                 }),
             ),
             ("a million descriptors", asked(&|it| it.placements = many(1 << 20, Source::Null))),

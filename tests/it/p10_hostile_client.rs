@@ -7,6 +7,7 @@ use std::os::unix::net::{UnixDatagram, UnixListener};
 
 use netrunner_core::message::{CommandId, End, Event, Order, Pid, Reason, Request, Session};
 use netrunner_core::spawn::{Place, Placement, Source};
+use netrunner_core::wire::VERSION;
 use netrunner_tests::lane::{Heard, Lane, pidfd};
 use netrunner_tests::procs;
 use netrunner_tests::wait::PATIENCE;
@@ -33,7 +34,7 @@ fn nonsense() -> Vec<Vec<u8>> {
         vec![0xff],
         vec![0; 8],
         b"GET / HTTP/1.1\r\n\r\n".to_vec(),
-        with(kill.clone(), [(0, 2)]),
+        with(kill.clone(), [(0, VERSION + 1)]),
         with(kill.clone(), [(1, 0)]),
         with(kill.clone(), [(1, 99)]),
         with(kill.clone(), [(2, 1)]),
@@ -45,6 +46,8 @@ fn nonsense() -> Vec<Vec<u8>> {
         with(spawn.clone(), [(2, 1)]),
         with(spawn.clone(), [(4, 0xff), (5, 0xff), (6, 0xff), (7, 0xff)]),
         with(spawn, [(12, 9)]),
+        // As if there had been an environment before.
+        Asked { environment: None, ..Asked::new(1, "touch must-not-be exit 0") }.bytes(),
         ordered(Order::Retire),
         {
             let mut bytes = Vec::new();

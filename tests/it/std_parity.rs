@@ -30,6 +30,30 @@ fn the_environment_is_that_of_the_spawn() {
     });
 }
 
+/// The shepherd keeps the last environment, and is sent only another one. It is told by what the command
+/// sees, whoever of them has failed in between and however long they are.
+#[test]
+fn one_command_after_the_other_has_its_own_environment() {
+    arena(|| {
+        let seen = |value: &str| {
+            let mut command = puppet("env");
+            command.env_clear().env("NETRUNNER_VALUE", value);
+            text(command.output().expect("output")) == format!("NETRUNNER_VALUE={value}\n")
+        };
+        let long = "x".repeat(100_000);
+        for value in ["1", "1", "2", &long, &long, "1", "1"] {
+            assert!(seen(value), "{:.9}", value);
+            for program in ["/no/such/program", "no-such-program"] {
+                let mut missing = Command::new(program);
+                missing.env_clear().env("NETRUNNER_VALUE", "3");
+                assert!(missing.output().expect_err("no such program").is_not_found());
+                assert!(missing.spawn().expect_err("no such program").is_not_found());
+            }
+            assert!(seen(value), "{:.9}", value);
+        }
+    });
+}
+
 #[test]
 fn the_clients_path_of_the_spawn_is_searched() {
     arena(|| {

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 
 use netrunner_core::client::{Conversation, Heard};
 use netrunner_core::message::{CommandId, Event, Exited, Request};
-use netrunner_core::spawn::{Notify, Placements, Setups, Spawn, Strings, StringsBuf, Terms};
+use netrunner_core::spawn::{
+    Environment, Notify, Placements, Setups, Spawn, Strings, StringsBuf, Terms,
+};
 use netrunner_core::wire::{Inbox, MAX_EVENT};
 
 use crate::kernel::SIGSTOP;
@@ -77,7 +79,7 @@ impl Client {
                 program,
                 directory: None,
                 arguments: arguments.as_strings(),
-                environment: Strings::EMPTY,
+                environment: Environment::Listed(Strings::EMPTY),
                 descriptors: Placements::Listed(&[]),
                 setup: Setups::Listed(&[]),
                 cgroup: None,

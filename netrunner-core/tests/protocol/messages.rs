@@ -135,6 +135,25 @@ fn lists_are_empty_or_hold_what_was_put_in() {
 }
 
 #[test]
+fn a_string_is_found_where_it_is_and_nowhere_else() {
+    let mut list = StringsBuf::new();
+    list.push(&[b"a=b"]);
+    list.push(&[b"c=d"]);
+    assert_eq!(list.find(0, &[b"a", b"=", b"b"]), Some(4));
+    assert_eq!(list.find(4, &[b"c", b"=", b"d"]), Some(8));
+    for (from, other) in [(0, "c=d"), (0, "a"), (0, "a=bc"), (4, "cd"), (1, "a=b")] {
+        assert_eq!(list.find(from, &[other.as_bytes()]), None, "{other} at {from}");
+    }
+    for beyond in [8, 9, usize::MAX] {
+        assert_eq!(list.find(beyond, &[b"a=b"]), None);
+    }
+    assert!(list.first(0).as_strings().is_empty());
+    assert_eq!(list.first(4).as_strings().iter().collect::<Vec<_>>(), [c"a=b"]);
+    assert_eq!(list.first(4).as_strings().len(), 1);
+    assert_eq!(list.first(8), list);
+}
+
+#[test]
 fn usage_of_two_processes_adds_up_and_the_larger_set_counts() {
     let one = samples::exited().usage;
     let both = one.and(Usage { max_rss: 2, minor_faults: 40, ..one });

@@ -9,8 +9,8 @@ use netrunner_core::message::{
     SpawnFailed, Step, Usage,
 };
 use netrunner_core::spawn::{
-    Leftovers, Notify, Place, Placement, Placements, Setup, Setups, Source, Spawn, Strings,
-    StringsBuf, Terms,
+    Environment, Leftovers, Notify, Place, Placement, Placements, Setup, Setups, Source, Spawn,
+    Strings, StringsBuf, Terms,
 };
 use netrunner_core::terminal::{Handover, Terminal};
 use netrunner_core::wire::{Frame, HEADER, VERSION, WireError};
@@ -65,7 +65,8 @@ impl<'a> Message<'a> {
         let Message::Request(Request::Spawn(spawn)) = self else { return format!("{self:?}") };
         let Spawn { id, notify, terms, terminal, program, directory, cgroup, .. } = spawn;
         // The shepherd sizes argv and envp by the count and fills them by iterating.
-        for strings in [&spawn.arguments, &spawn.environment] {
+        let environment = spawn.environment.listed();
+        for strings in [Some(spawn.arguments), environment].into_iter().flatten() {
             assert_eq!(strings.len(), strings.iter().count());
         }
         assert_eq!(spawn.descriptors.len(), spawn.descriptors.iter().count());
@@ -85,7 +86,7 @@ impl<'a> Message<'a> {
         format!(
             "{id:?} {notify:?} {terms:?} {terminal:?} {program:?} {directory:?} {:?} {:?} {:?} {setup:?} {cgroup:?}",
             spawn.arguments.iter().collect::<Vec<_>>(),
-            spawn.environment.iter().collect::<Vec<_>>(),
+            environment.map(|strings| strings.iter().collect::<Vec<_>>()),
             spawn.descriptors.iter().collect::<Vec<_>>(),
         )
     }
@@ -155,7 +156,7 @@ fn for_each_spawn(mut with: impl FnMut(Spawn<'_>)) {
         program: c"cc",
         directory: Some(c"sub/folder"),
         arguments: arguments.as_strings(),
-        environment: environment.as_strings(),
+        environment: Environment::Listed(environment.as_strings()),
         descriptors: Placements::Listed(&[
             Placement { place: Place::Directory, source: Source::Passed },
             Placement { place: Place::Number(0), source: Source::Null },
@@ -180,7 +181,8 @@ fn for_each_spawn(mut with: impl FnMut(Spawn<'_>)) {
     with(full);
     for handover in [Handover::OnDemand, Handover::Never] {
         let terminal = Some(Terminal { client_group: Pid(1), handover });
-        with(Spawn { terminal, ..smallest(arguments.as_strings(), c"/bin/true") });
+        let environment = Environment::Listed(Strings::EMPTY);
+        with(Spawn { terminal, environment, ..smallest(arguments.as_strings(), c"/bin/true") });
     }
     let own = [
         Placement { place: Place::Terminal, source: Source::Passed },
@@ -207,7 +209,7 @@ pub(crate) fn smallest<'a>(arguments: Strings<'a>, program: &'a CStr) -> Spawn<'
         program,
         directory: None,
         arguments,
-        environment: Strings::EMPTY,
+        environment: Environment::Unchanged,
         descriptors: Placements::Listed(&[]),
         setup: Setups::Listed(&[]),
         cgroup: None,

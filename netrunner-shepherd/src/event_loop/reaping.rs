@@ -31,8 +31,9 @@ impl Shepherd {
     /// Looks at the children that have ended; at some of them, if there are many.
     pub(super) fn see_children(&mut self) {
         self.unseen = false;
+        let mut there = calls::peek_children();
         for _ in 0..AT_ONCE {
-            match calls::peek_children() {
+            match there {
                 Children::Alive => return,
                 Children::None => {
                     self.machine.handle_empty();
@@ -40,13 +41,14 @@ impl Shepherd {
                 }
                 Children::Ended(pid) => {
                     let is_leader = self.group() == Some(pid);
-                    let seen = if is_leader && self.machine.standing() != Standing::Kept {
+                    let next = if is_leader && self.machine.standing() != Standing::Kept {
                         self.see_leader()
                     } else {
-                        self.reap(pid)
+                        self.reap(pid).then(calls::peek_children)
                     };
-                    if !seen {
-                        return;
+                    match next {
+                        Some(next) => there = next,
+                        None => return,
                     }
                 }
             }
@@ -56,12 +58,13 @@ impl Shepherd {
 
     /// The child has ended. Where it was the last to live, it is reaped at once, and any zombies beside
     /// it in the next turns. Else its zombie is first in line and hides the others from `waitid`, so
-    /// they are looked for one by one; it is reaped itself only when nothing else lives. True if it was.
+    /// they are looked for one by one; it is reaped itself only when nothing else lives. Returns what there
+    /// is then, if it was.
     ///
     /// The list of the others may miss one (its reader can, when others end meanwhile): then the
     /// leader is gone too early, and the rest is dealt with one by one, without its group.
-    fn see_leader(&mut self) -> bool {
-        let Some(leader) = self.group() else { return false };
+    fn see_leader(&mut self) -> Option<Children> {
+        let leader = self.group()?;
         let first_time = self.live.as_ref().is_some_and(|live| live.leader == Leader::Alive);
         if let Some(live) = &mut self.live {
             live.leader = Leader::Zombie;
@@ -72,13 +75,13 @@ impl Shepherd {
                 others |= pid != leader && !self.reap(pid);
             }
         }
-        let reaped = !others && self.reap(leader);
+        let next = (!others && self.reap(leader)).then(calls::peek_children);
         // The proof that nothing is left, or that something is, comes from the kernel.
-        if first_time && (!reaped || calls::peek_children() != Children::None) {
+        if first_time && next != Some(Children::None) {
             self.machine.handle_child_ended(calls::now());
             self.perform();
         }
-        reaped
+        next
     }
 
     /// Reaps this child if it has ended.

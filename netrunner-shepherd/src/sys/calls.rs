@@ -104,11 +104,11 @@ pub(crate) fn close_number(number: i32) {
     drop(Fd(number));
 }
 
-/// `poll(2)` until `deadline`; a signal or a passed deadline is an empty answer.
-pub(crate) fn poll(fds: &mut [Pollfd], deadline: Option<Time>) -> Result<(), Errno> {
-    let wait = deadline.map(|deadline| {
-        let wait = deadline.since(now());
-        Timespec { seconds: wait.as_secs() as i64, nanos: i64::from(wait.subsec_nanos()) }
+/// `poll(2)` for so long; a signal or the end of that time is an empty answer.
+pub(crate) fn poll(fds: &mut [Pollfd], wait: Option<Duration>) -> Result<(), Errno> {
+    let wait = wait.map(|wait| Timespec {
+        seconds: wait.as_secs() as i64,
+        nanos: i64::from(wait.subsec_nanos()),
     });
     let wait = wait.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
     let arguments = [fds.as_mut_ptr() as usize, fds.len(), wait as usize, 0, 0, 0];

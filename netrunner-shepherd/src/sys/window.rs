@@ -17,12 +17,13 @@ use core::ptr::null;
 use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use netrunner_core::message::{Pid, Step};
-use netrunner_core::spawn::{Setup, Spawn};
+use netrunner_core::spawn::Spawn;
 
 use super::abi::*;
 use super::calls::{Errno, check};
 use super::x86_64::syscall;
 
+mod load;
 mod start;
 
 use start::Start;
@@ -34,8 +35,10 @@ pub(crate) struct Launchpad {
     shepherd: Pid,
     /// `SIGCHLD` was ignored by whoever started the guardian.
     ignore_child_signal: bool,
-    /// Every string that the pointers below point to.
+    /// The strings of the command of the moment, to which pointers below point.
     strings: Vec<u8>,
+    /// Those of its environment, which the next command may have as well.
+    variables: Vec<u8>,
     /// The paths to try, in order.
     candidates: Vec<*const c_char>,
     /// Ended by a null pointer.
@@ -145,6 +148,7 @@ impl Launchpad {
             shepherd,
             ignore_child_signal,
             strings: Vec::new(),
+            variables: Vec::new(),
             candidates: Vec::new(),
             arguments: Vec::new(),
             environment: Vec::new(),
@@ -206,62 +210,6 @@ impl Launchpad {
         }
         // SAFETY: the pointers point to strings with their NUL in `strings`, which `&self` keeps.
         Some((step, errno, unsafe { CStr::from_ptr(object) }.to_bytes()))
-    }
-
-    fn load(&mut self, spawn: &Spawn<'_>, candidates: &[u8], placing: Placing) {
-        let directory = spawn.directory.map_or(&[][..], CStr::to_bytes_with_nul);
-        let blocks = [candidates, spawn.arguments.block(), spawn.environment.block(), directory];
-        // A request of megabytes is not kept, and neither is its copy.
-        if self.strings.capacity() > 64 << 10 {
-            self.strings = Vec::new();
-        }
-        self.strings.clear();
-        self.strings.reserve_exact(blocks.iter().map(|block| block.len()).sum());
-        blocks.iter().for_each(|block| self.strings.extend_from_slice(block));
-
-        let mut rest = &self.strings[..];
-        for (list, block, end) in [
-            (&mut self.candidates, blocks[0], None),
-            (&mut self.arguments, blocks[1], Some(null())),
-            (&mut self.environment, blocks[2], Some(null())),
-        ] {
-            let (mut strings, after) = rest.split_at(block.len());
-            rest = after;
-            list.clear();
-            while let Ok(string) = CStr::from_bytes_until_nul(strings) {
-                list.push(string.as_ptr());
-                strings = &strings[string.to_bytes_with_nul().len()..];
-            }
-            list.extend(end);
-        }
-        self.directory = if rest.is_empty() { null() } else { rest.as_ptr().cast() };
-        self.origin = placing.origin;
-        self.moves = placing.moves;
-        self.closed = placing.closed;
-        self.terminal = placing.terminal;
-        self.cgroup = placing.cgroup;
-        self.session = placing.session;
-        self.groups.clear();
-        self.setup.clear();
-        for setup in spawn.setup.iter() {
-            let ready = match setup {
-                Setup::Umask(mask) => Ready::Umask(mask),
-                Setup::Nice(by) => Ready::Nice(by),
-                Setup::Limit { resource, soft, hard } => {
-                    Ready::Limit { resource, limit: Rlimit { soft, hard } }
-                }
-                Setup::Groups(groups) => {
-                    let first = self.groups.len();
-                    self.groups.extend(groups.iter());
-                    Ready::Groups { first, count: self.groups.len() - first }
-                }
-                Setup::Gid(gid) => Ready::Gid(gid),
-                Setup::Uid(uid) => Ready::Uid(uid),
-                Setup::NoNewPrivileges => Ready::NoNewPrivileges,
-            };
-            self.setup.push(ready);
-        }
-        self.failure.clear();
     }
 }
 

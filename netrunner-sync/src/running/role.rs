@@ -152,7 +152,10 @@ impl Role<'_> {
                     running.note_continuation();
                     continue;
                 }
-                Ok(Some((Heard::Failed(failed), _))) => Outcome::Failed(failed),
+                Ok(Some((Heard::Failed(failed), _))) => {
+                    shepherd.forget_environment();
+                    Outcome::Failed(failed)
+                }
                 Ok(Some((Heard::Ended(exited), _))) => Outcome::ended(exited),
                 Ok(Some((Heard::Detached, _))) => Outcome::Detached,
                 Err(nonsense) => {
