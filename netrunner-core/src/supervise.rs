@@ -39,6 +39,8 @@ pub enum Action {
     SignalGroup(u8),
     /// Send a signal to the group and to every descendant outside it.
     SignalTree(u8),
+    /// `SIGKILL` for what one call reaches: the child's group, and the cgroup.
+    Strike,
     /// One pass of `SIGKILL` over everything that lives.
     Sweep,
     /// Send `Handle`, unless the child is reaped.
@@ -455,7 +457,13 @@ impl Command {
         }
         self.reason.get_or_insert(reason);
         self.note_leftovers(actions);
-        actions.push_back(Action::Sweep);
+        // A command that is one process, or one group, ends by the one call, and its end is heard of. To
+        // look for others first would take longer than it does. The first sweep comes as soon as the
+        // child has ended beside others, and very soon in any case.
+        actions.push_back(match self.child {
+            Child::Lives => Action::Strike,
+            Child::Ended => Action::Sweep,
+        });
         self.ladder = Ladder::Killing {
             again_at: now.after(SWEEP_PAUSE),
             pause: SWEEP_PAUSE,

@@ -302,10 +302,10 @@ impl Shepherd {
                     }
                     self.ask_on();
                 }
+                Action::Strike => self.strike(),
                 Action::Sweep => {
-                    self.cgroup.iter().for_each(Cgroup::kill);
+                    self.strike();
                     self.bury();
-                    self.signal_group(SIGKILL);
                     if sweep::kill_all(&|_| false) == Reached::Children {
                         self.machine.handle_shallow_sweep(calls::now());
                     }
@@ -356,6 +356,12 @@ impl Shepherd {
         if let Some(live) = &mut self.live {
             live.asked.retain_mut(sweep::Asked::go_on);
         }
+    }
+
+    /// Kills what one call reaches.
+    fn strike(&self) {
+        self.cgroup.iter().for_each(Cgroup::kill);
+        self.signal_group(SIGKILL);
     }
 
     fn signal_group(&self, signal: i32) {

@@ -193,6 +193,10 @@ impl Shepherd {
                     self.signal_group(kernel, signal, now);
                     kernel.signal_all(signal, now);
                 }
+                Action::Strike => {
+                    self.touch();
+                    self.signal_group(kernel, SIGKILL, now);
+                }
                 Action::Sweep => {
                     self.touch();
                     self.signal_group(kernel, SIGKILL, now);

@@ -264,6 +264,7 @@ impl World {
             Action::Report(reason, _) => Some(keeps && *reason == Reason::Exited),
             Action::SignalGroup(_)
             | Action::SignalTree(_)
+            | Action::Strike
             | Action::Sweep
             | Action::NoteLeftovers
             | Action::Handle(_)

@@ -13,7 +13,7 @@ use netrunner_core::supervise::{
 mod hang_up;
 mod sweeps;
 
-use Action::{LetGo, NoteLeftovers, Quit, Report, SignalGroup, SignalTree, Sweep};
+use Action::{LetGo, NoteLeftovers, Quit, Report, SignalGroup, SignalTree, Strike, Sweep};
 
 const START: Time = Time::from_nanos(1_000_000_000);
 const ID: CommandId = CommandId(7);
@@ -143,14 +143,14 @@ fn a_stop_begins_the_ladder_once_and_names_what_outlived_the_child() {
 }
 
 #[test]
-fn a_kill_sweeps_once_and_names_what_outlived_the_child() {
+fn a_kill_strikes_or_sweeps_once_and_names_what_outlived_the_child() {
     table(
         |machine, now| machine.handle_kill(now, ID),
         &[
-            (State::Calm, &[Sweep]),
+            (State::Calm, &[Strike]),
             (State::WaitingForLeftovers, &[NoteLeftovers, Sweep]),
             (State::Settling, &[NoteLeftovers, Sweep]),
-            (State::Asked, &[Sweep]),
+            (State::Asked, &[Strike]),
         ],
     );
 }
@@ -297,7 +297,7 @@ fn first_cause_wins() {
     machine.handle_stop(at(ms(101)), ID, Reason::OutputLimit);
     machine.handle_kill(at(ms(102)), ID);
     machine.handle_empty();
-    assert_eq!(drain(&mut machine), [ASK[0], ASK[1], Sweep, Report(Reason::Timeout, Fate::Idle)]);
+    assert_eq!(drain(&mut machine), [ASK[0], ASK[1], Strike, Report(Reason::Timeout, Fate::Idle)]);
 
     let mut machine = started(Terms { timeout, ..TERMS });
     machine.handle_stop(at(ms(99)), ID, Reason::OutputLimit);
@@ -423,11 +423,11 @@ fn the_client_gets_a_pidfd_of_what_lives_on_unless_that_is_being_stopped() {
 }
 
 #[test]
-fn stop_signal_kill_sweeps_at_once() {
+fn stop_signal_kill_strikes_at_once() {
     let mut machine = started(Terms { stop_signal: 9, ..TERMS });
     machine.handle_stop(START, ID, Reason::Stopped);
     machine.handle_empty();
-    assert_eq!(drain(&mut machine), [Sweep, Report(Reason::Stopped, Fate::Idle)]);
+    assert_eq!(drain(&mut machine), [Strike, Report(Reason::Stopped, Fate::Idle)]);
 }
 
 #[test]
@@ -436,7 +436,7 @@ fn no_grace_is_a_kill_right_after_the_stop_signal() {
     machine.handle_stop(START, ID, Reason::Stopped);
     assert_eq!(machine.deadline(), Some(START));
     machine.handle_timeout(START);
-    assert_eq!(drain(&mut machine), [ASK[0], ASK[1], Sweep]);
+    assert_eq!(drain(&mut machine), [ASK[0], ASK[1], Strike]);
 }
 
 #[test]
