@@ -80,8 +80,9 @@ pub struct Inbox {
     cap: usize,
 }
 
-/// The least room that is offered to one read.
-const CHUNK: usize = 4096;
+/// The least room that is offered to one read: there is an inbox at both ends of each lane, and most of
+/// what arrives is short.
+const CHUNK: usize = 1024;
 
 /// A buffer larger than this is given back once it is empty.
 const KEEP: usize = 64 << 10;

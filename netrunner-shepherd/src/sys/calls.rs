@@ -308,13 +308,23 @@ pub(crate) fn child_signals() -> Result<Fd, Errno> {
     check(unsafe { syscall(NR_SIGNALFD4, arguments) }).map(|number| Fd(number as i32))
 }
 
+/// What one page table of the lowest level covers.
+const SPAN: usize = 2 << 20;
+
+/// Stands among the program's data.
+static NEAR_DATA: AtomicU64 = AtomicU64::new(0);
+
 /// Memory that forked copies share: `count` words, all zero.
 pub(crate) fn shared_words(count: usize) -> Result<&'static [AtomicU64], Errno> {
     let length = count * size_of::<AtomicU64>();
     let protection = (PROT_READ | PROT_WRITE) as usize;
     let flags = (MAP_SHARED | MAP_ANONYMOUS) as usize;
+    // Near the program's data where there is room, for the sake of the page tables, which every forked
+    // copy has for itself: one of the lowest level covers 2 MiB.
+    let hint = (&raw const NEAR_DATA as usize & !(SPAN - 1)) + SPAN / 2;
     // SAFETY: a new mapping at an address of the kernel's choice touches nothing of ours.
-    let start = check(unsafe { syscall(NR_MMAP, [0, length, protection, flags, usize::MAX, 0]) })?;
+    let start =
+        check(unsafe { syscall(NR_MMAP, [hint, length, protection, flags, usize::MAX, 0]) })?;
     // SAFETY: the mapping is page-aligned, zeroed, of that length, and never unmapped.
     Ok(unsafe { core::slice::from_raw_parts(start as *const AtomicU64, count) })
 }

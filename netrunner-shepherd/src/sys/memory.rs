@@ -20,7 +20,12 @@ const LARGEST: usize = SMALLEST << (CLASSES - 1);
 const ARENA: usize = 64 << 10;
 
 /// The allocator. One thread uses it; the child between clone and exec does not allocate.
-pub(crate) struct Heap(UnsafeCell<Lists>);
+pub(crate) struct Heap {
+    lists: UnsafeCell<Lists>,
+    /// The first arena, beside the program's own data: a mapping elsewhere would need page tables of its
+    /// own, two pages for each shepherd. Most shepherds never need a second one.
+    first: UnsafeCell<[u8; ARENA]>,
+}
 
 struct Lists {
     /// The first free block of each class; a free block's first word is the next one.
@@ -35,11 +40,8 @@ unsafe impl Sync for Heap {}
 
 impl Heap {
     pub(crate) const fn new() -> Heap {
-        Heap(UnsafeCell::new(Lists {
-            free: [null_mut(); CLASSES],
-            next: null_mut(),
-            end: null_mut(),
-        }))
+        let lists = Lists { free: [null_mut(); CLASSES], next: null_mut(), end: null_mut() };
+        Heap { lists: UnsafeCell::new(lists), first: UnsafeCell::new([0; ARENA]) }
     }
 }
 
@@ -70,7 +72,7 @@ unsafe impl GlobalAlloc for Heap {
             return if layout.align() > PAGE { null_mut() } else { map(pages(layout.size())) };
         };
         // SAFETY: single-threaded, and no reference is held across calls.
-        let lists = unsafe { &mut *self.0.get() };
+        let lists = unsafe { &mut *self.lists.get() };
         let block = lists.free[class];
         if !block.is_null() {
             // SAFETY: a free block holds the next one in its first word.
@@ -80,7 +82,9 @@ unsafe impl GlobalAlloc for Heap {
         let size = SMALLEST << class;
         // What is left of an arena is forgotten: at most one block of the largest class.
         if (lists.end as usize) - (lists.next as usize) < size + (size - 1) {
-            let arena = map(ARENA);
+            // There was none so far: all is zero at the start, which takes no page of the program's file.
+            let first = lists.end.is_null();
+            let arena = if first { self.first.get().cast() } else { map(ARENA) };
             if arena.is_null() {
                 return null_mut();
             }
@@ -100,7 +104,7 @@ unsafe impl GlobalAlloc for Heap {
             },
             // SAFETY: the block is at least a word, and unused from here on; single-threaded.
             Some(class) => unsafe {
-                let lists = &mut *self.0.get();
+                let lists = &mut *self.lists.get();
                 block.cast::<*mut u8>().write(lists.free[class]);
                 lists.free[class] = block;
             },
