@@ -359,3 +359,17 @@ fn a_stopped_client_delays_no_timeout() {
         wait_nothing_left(GRACE_AND_2S);
     });
 }
+
+// Not what lives on without the client: its terminal is hung up with it.
+on_terminals_too! {
+    nothing_survives_a_kill_at_random_instants_around_the_first_spawn
+    nothing_survives_a_kill_at_random_instants_of_a_run_with_leftovers
+    nothing_survives_a_kill_at_random_instants_around_exits
+    twenty_children_die_with_their_client
+    children_die_when_the_client_execs
+    children_die_with_the_first_process_although_a_raw_fork_of_it_lives
+    children_die_when_the_client_aborts
+    children_die_when_the_client_exits_without_dropping_anything
+    children_die_with_a_client_whose_guardian_was_killed_before
+    a_stopped_client_delays_no_timeout
+}

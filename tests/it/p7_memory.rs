@@ -110,3 +110,8 @@ fn gigabytes_of_input_take_little_memory() {
         });
     });
 }
+
+on_terminals_too! {
+    a_flood_of_lines_takes_little_memory
+    discarded_gigabytes_take_little_memory
+}

@@ -388,7 +388,8 @@ fn a_reader_that_fails_is_reported() {
         assert_eq!(error.output().expect("its output").stdout, b"half\n");
 
         let mut command = puppet("cat");
-        let child = command.input(failing()).stdout(Stdio::piped()).spawn().expect("spawn");
+        off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
+        let child = command.input(failing()).spawn().expect("spawn");
         assert_reader_failed(&child.wait_with_output().expect_err("wait_with_output"));
 
         let mut lines = puppet("cat").input(failing()).lines().expect("lines");
@@ -449,4 +450,17 @@ fn a_lost_shepherd_is_the_last_item() {
         assert!(error.is_shepherd_lost(), "{error}");
         wait_no_puppets(PATIENCE);
     });
+}
+
+on_terminals_too! {
+    lines_come_while_the_command_runs
+    lines_of_every_length_are_whole
+    a_line_that_is_not_utf8_is_an_error_and_the_iteration_goes_on
+    a_program_that_is_not_there_fails_before_the_first_item
+    dropped_early_the_command_is_stopped_at_once
+    an_item_has_a_deadline
+    a_deadline_in_the_past_still_gives_what_is_there
+    another_thread_may_wait_and_stop_meanwhile
+    a_reader_that_fails_is_reported
+    a_lost_shepherd_is_the_last_item
 }

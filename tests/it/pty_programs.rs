@@ -304,3 +304,29 @@ fn what_has_colours_on_a_terminal_has_them_here() {
         assert!(shown.contains("\x1b[01;31m"), "{shown:?}");
     });
 }
+
+/// A build whose log has the colours that its compiler has on a terminal, byte by byte: `script(1)`'s
+/// work.
+#[test]
+fn the_log_of_a_build_is_recorded_with_its_colours() {
+    arena(|| {
+        std::fs::write("bad.c", "int main(void) { return undeclared; }\n").expect("write");
+        let mut cc = Command::new("cc");
+        cc.args(["-c", "bad.c"]).env("TERM", "xterm").env("LC_ALL", "C").env_remove("GCC_COLORS");
+        let plain = cc.output().expect("output");
+        assert!(!plain.stderr.contains(&b'\x1b') && !plain.status.success());
+        let recorded = cc.pty(SIZE).output().expect("output");
+        assert_eq!(recorded.status, plain.status);
+        let shown = String::from_utf8_lossy(&recorded.stdout).into_owned();
+        assert!(shown.contains("\x1b[") && shown.contains("undeclared"), "{shown:?}");
+        // What is shown is what was said, with colours and a terminal's line ends.
+        let mut text = String::new();
+        let mut rest = shown.replace("\r\n", "\n");
+        while let Some(at) = rest.find('\x1b') {
+            text.push_str(&rest[..at]);
+            let end = rest[at..].find(['m', 'K']).expect("a sequence");
+            rest.drain(..at + end + 1);
+        }
+        assert_eq!(text + &rest, String::from_utf8_lossy(&plain.stderr));
+    });
+}
