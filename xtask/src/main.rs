@@ -135,19 +135,21 @@ fn run(subcommand: &str, args: &[String]) -> Result<()> {
 fn bench(args: &[String]) -> Result<()> {
     use std::os::unix::process::CommandExt;
     step::run(cargo(&root()).args(["build", "--release", "--package", "netrunner-bench"]))?;
+    build_command()?;
     let target = target_dir()?;
     let mut bench = std::process::Command::new(target.join("release/netrunner-bench"));
     let error = bench.current_dir(root()).arg("--dir").arg(target.join("bench")).args(args).exec();
     Err(format!("failed to exec the benchmark: {error}").into())
 }
 
+/// The command `netrunner`, as users have it.
+fn build_command() -> Result<()> {
+    let package = ["--package", "netrunner-sync", "--features", "cli", "--bin", "netrunner"];
+    step::run(cargo(&root()).args(["build", "--release"]).args(package))
+}
+
 fn dist() -> Result<()> {
-    step::run(cargo(&root()).args(["build", "--release", "--package", "netrunner-sync"]).args([
-        "--features",
-        "cli",
-        "--bin",
-        "netrunner",
-    ]))?;
+    build_command()?;
     let target = target_dir()?;
     let dist = target.join("dist");
     std::fs::create_dir_all(&dist)?;

@@ -67,6 +67,12 @@ impl Programs {
         Ok(Programs { tiny: dir.join("tiny"), dir })
     }
 
+    /// The command `netrunner`, which is built beside this program.
+    pub(crate) fn netrunner(&self) -> Result<PathBuf> {
+        let netrunner = std::env::current_exe()?.with_file_name("netrunner");
+        if netrunner.is_file() { Ok(netrunner) } else { Err("`netrunner` is not built".into()) }
+    }
+
     pub(crate) fn small_c(&self) -> PathBuf {
         self.dir.join("small.c")
     }

@@ -2,11 +2,13 @@
 //! fresh ones or dying ones, run in the driver.
 
 mod alone;
+mod build;
 mod bulk;
 pub(crate) mod cpu;
 pub(crate) mod death;
 mod field;
 pub(crate) mod first;
+mod jobs;
 mod latency;
 mod many;
 mod memory;
@@ -128,6 +130,24 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "field",
         about: "200 commands, two at a time, beside xargs and GNU parallel",
         place: Place::Worker(field::measure),
+        then: None,
+    },
+    Scenario {
+        name: "build",
+        about: "500 C files compiled by Jobs and netrunner jobs, beside xargs, GNU parallel and make",
+        place: Place::Worker(build::measure),
+        then: None,
+    },
+    Scenario {
+        name: "jobs-short",
+        about: "10,000 /bin/true by Jobs, two at a time, beside two threads of std and xargs",
+        place: Place::Worker(jobs::short),
+        then: None,
+    },
+    Scenario {
+        name: "jobs-sleepers",
+        about: "2,000 /bin/sleep at the same time by Jobs on one thread, then stopped",
+        place: Place::Worker(jobs::sleepers),
         then: None,
     },
     Scenario {
