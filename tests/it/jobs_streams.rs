@@ -7,7 +7,7 @@ use std::io::Read as _;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
-use netrunner_sync::{Command, Jobs, Reason, Stdio, Stream};
+use netrunner_sync::{Command, Jobs, Reason, Stdio, Stream, WinSize};
 use netrunner_tests::pattern;
 
 use crate::harness::*;
@@ -205,6 +205,29 @@ fn what_is_passed_through_comes_out_where_this_process_writes() {
         // The arena's log is what this process writes to.
         let log = fs::read_to_string("../log").expect("the log");
         assert!(log.contains("out-of-a-job") && log.contains("err-of-a-job"), "{log}");
+    });
+}
+
+#[test]
+fn jobs_may_have_terminals_of_their_own() {
+    arena(|| {
+        let mut jobs = Jobs::new(3);
+        for n in 0..6 {
+            let mut command = puppet("print shown cat");
+            command.pty(WinSize::new(24, 80)).input(format!("typed {n}\n"));
+            jobs.push(command);
+        }
+        let mut told = 0;
+        for finished in jobs {
+            let output = finished.result.expect("it ran");
+            let text = String::from_utf8_lossy(&output.stdout);
+            assert!(text.contains("shown\r\n"), "{text:?}");
+            let typed = format!("typed {}\r\n", finished.id.index());
+            // By the terminal, and by the command.
+            assert_eq!(text.matches(&typed).count(), 2, "{text:?}");
+            told += 1;
+        }
+        assert_eq!(told, 6);
     });
 }
 

@@ -13,6 +13,7 @@ mod limits;
 mod options;
 mod outcomes;
 mod pty;
+mod recipes;
 mod reports;
 mod screen;
 mod signals;

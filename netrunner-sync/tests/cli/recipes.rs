@@ -1,0 +1,95 @@
+//! The recipes of docs/RECIPES.md, with the real tools.
+
+use std::process::Command;
+
+use crate::harness::{Folder, NETRUNNER, end, fresh, state, until};
+use crate::jobs::number_in;
+
+/// A command that leaves something behind, outside its group, and tells its number.
+fn leaves(folder: &Folder) -> String {
+    format!("setsid sleep 1000 > /dev/null 2>&1 & echo $$! > {}", folder.path("left"))
+}
+
+/// It is gone when the tool is.
+#[track_caller]
+fn nothing_is_left(folder: &Folder) {
+    let left = number_in(folder, "left");
+    until("it is gone", || matches!(state(left), None | Some('Z')));
+}
+
+/// A tool with `netrunner` in its path, and without what a make around the tests has said.
+fn tool(name: &str, folder: &Folder) -> Command {
+    let programs = std::path::Path::new(NETRUNNER).parent().unwrap().to_str().unwrap();
+    let path = format!("{programs}:{}", std::env::var("PATH").unwrap());
+    let mut tool = fresh(name);
+    tool.current_dir(folder.path("")).env("PATH", path);
+    for name in ["MAKEFLAGS", "MFLAGS", "CARGO_MAKEFLAGS", "MAKELEVEL"] {
+        tool.env_remove(name);
+    }
+    tool
+}
+
+#[test]
+fn make_runs_each_line_under_a_shepherd() {
+    let folder = Folder::new();
+    let line = leaves(&folder);
+    folder.write(
+        "makefile",
+        &format!("SHELL = netrunner\n.SHELLFLAGS = run -- sh -c\nall:\n\t@{line}\n"),
+    );
+    end(tool("make", &folder)).expect(0);
+    nothing_is_left(&folder);
+
+    // For one run, with a failure and a make below.
+    folder.write("makefile", "all:\n\t+@$(MAKE) -f inner\n");
+    folder.write("inner", "all: a b\na b:\n\t@echo $@; exit 3\n");
+    let mut make = tool("make", &folder);
+    make.args(["-k", "-j2", "SHELL=netrunner", ".SHELLFLAGS=run -- sh -c"]);
+    let ended = end(make).expect(2);
+    assert!(ended.stderr.contains("Error 3") && !ended.stderr.contains("jobserver"), "{ended:?}");
+    assert!(ended.stdout.contains("a\n") && ended.stdout.contains("b\n"), "{ended:?}");
+}
+
+#[test]
+fn cargo_runs_programs_and_tests_under_a_shepherd() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("src")).unwrap();
+    folder.write(
+        "Cargo.toml",
+        "[package]\nname = \"leaves\"\nversion = \"0.0.0\"\nedition = \"2021\"\n[workspace]\n",
+    );
+    let program = format!(
+        "fn main() {{ leave(); }}\nfn leave() {{\n    let script = {:?};\n    \
+         std::process::Command::new(\"sh\").args([\"-c\", script]).status().unwrap();\n}}\n\
+         #[test]\nfn leaves() {{ leave(); }}\n",
+        leaves(&folder).replace("$$", "$")
+    );
+    folder.write("src/main.rs", &program);
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    for task in ["run", "test"] {
+        let mut command = tool(&cargo, &folder);
+        command.args([task, "-q", "--offline"]).env("CARGO_TARGET_DIR", folder.path("target"));
+        command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "netrunner run --");
+        end(command).expect(0);
+        nothing_is_left(&folder);
+        std::fs::remove_file(folder.path("left")).unwrap();
+    }
+}
+
+#[test]
+fn ninja_runs_a_rule_under_a_shepherd() {
+    let found = Command::new("sh").args(["-c", "command -v ninja"]).output().unwrap();
+    if !found.status.success() {
+        eprintln!("SKIPPED: needs ninja");
+        return;
+    }
+    let folder = Folder::new();
+    let line = leaves(&folder);
+    folder.write(
+        "build.ninja",
+        &format!("rule leave\n  command = netrunner run -- sh -c '{line}; touch $out'\nbuild done: leave\n"),
+    );
+    end(tool("ninja", &folder)).expect(0);
+    assert!(folder.has("done"));
+    nothing_is_left(&folder);
+}
