@@ -80,14 +80,14 @@ impl Site {
 
 /// make says at its end if tokens are missing or too many.
 #[track_caller]
-fn no_token_is_lost(ended: &Ended) {
+pub(crate) fn no_token_is_lost(ended: &Ended) {
     for word in ["INTERNAL", "jobserver", "warning"] {
         assert!(!ended.stderr.contains(word), "{ended:?}");
     }
 }
 
 /// The environment that no make has made.
-fn alone(mut command: Command) -> Command {
+pub(crate) fn alone(mut command: Command) -> Command {
     for name in ["MAKEFLAGS", "MFLAGS", "CARGO_MAKEFLAGS", "MAKELEVEL"] {
         command.env_remove(name);
     }

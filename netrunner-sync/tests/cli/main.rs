@@ -2,6 +2,8 @@
 //! messages and reports. What the library promises is tested beside it, with the whole workspace;
 //! these tests hold the command line to what it says about itself.
 
+mod arena;
+mod builds;
 mod cgroup;
 mod descriptors;
 mod doctor;
@@ -9,9 +11,11 @@ mod harness;
 mod jobs;
 mod jobs_ends;
 mod jobserver;
+mod jobserver_builds;
 mod limits;
 mod options;
 mod outcomes;
+mod project;
 mod pty;
 mod recipes;
 mod reports;

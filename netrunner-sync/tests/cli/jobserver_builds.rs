@@ -1,0 +1,94 @@
+//! Real compilers under `make -j3`, `netrunner jobs --jobserver`, and the makes and the cargo in it: how
+//! many of them work at a time is counted by locks that they hold, and make itself says at its end whether
+//! tokens are missing.
+
+use std::fmt::Write as _;
+use std::process::Command;
+
+use crate::harness::{Ended, NETRUNNER, end, fresh};
+use crate::jobserver::{alone, no_token_is_lost};
+use crate::project::Project;
+
+/// What the outer make allows.
+const TOKENS: usize = 3;
+
+/// `make -j3` of a makefile with this recipe for `jobs`, beside which it compiles `part-0` itself; then a
+/// make of `part-0` anew, alone.
+fn outer(project: &Project, recipe: &str) -> Command {
+    let again = project.make(0).replace("make ", "$(MAKE) ");
+    let mut text = format!(
+        "all: jobs itself\n\t+@mv {0} {0}-before; touch {0}\n",
+        project.folder.path("counts")
+    );
+    let _ = writeln!(text, "\t+@{again} clean && {again}");
+    let _ = writeln!(text, "jobs:\n{recipe}\nitself:\n\t+@{again}");
+    let file = project.folder.write("outer.mk", &text);
+    let mut make = alone(fresh("make"));
+    make.args(["-s", "--no-print-directory", &format!("-j{TOKENS}"), "-f", &file]);
+    make
+}
+
+/// Never more than allowed, and so many all the same: in what came before, and in the last make.
+#[track_caller]
+fn so_many_at_most(project: &Project, ended: &Ended) {
+    no_token_is_lost(ended);
+    let (after, _) = project.most();
+    std::fs::rename(project.folder.path("counts-before"), project.folder.path("counts")).unwrap();
+    let (before, _) = project.most();
+    assert_eq!((before, after), (TOKENS, TOKENS), "{ended:?}");
+}
+
+/// A shell command that builds a workspace of crates that know nothing of each other.
+fn cargo(project: &Project, crates: usize) -> String {
+    let folder = &project.folder;
+    let mut members = Vec::new();
+    for n in 0..crates {
+        let name = format!("member-{n}");
+        std::fs::create_dir_all(folder.path(&format!("{name}/src"))).unwrap();
+        folder.write(&format!("{name}/src/lib.rs"), "pub fn nothing() {}\n");
+        let package = format!("name = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2021\"\n");
+        folder.write(&format!("{name}/Cargo.toml"), &format!("[package]\n{package}"));
+        members.push(format!("\"{name}\""));
+    }
+    let workspace = format!("[workspace]\nresolver = \"2\"\nmembers = [{}]\n", members.join(", "));
+    folder.write("Cargo.toml", &workspace);
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let (place, counting, target) = (folder.path(""), project.counting(), folder.path("target"));
+    format!(
+        "cd {place} && RUSTC_WRAPPER={counting} CARGO_TARGET_DIR={target} {cargo} build -q --offline -j8"
+    )
+}
+
+#[test]
+fn make_cargo_and_the_jobs_themselves_never_have_more_compilers_than_the_outer_make_allows() {
+    let project = Project::new(4, 15);
+    let single = project.compilations().split_off(45);
+    let mut list = format!("{}\n{}\n{}\n", project.make(1), cargo(&project, 6), project.make(2));
+    for compile in single {
+        let _ = writeln!(list, "{} {compile}", project.counting());
+    }
+    let list = project.folder.write("list", &list);
+    let recipe = format!("\t+@{NETRUNNER} jobs --jobserver --progress off {list}");
+    let ended = end(outer(&project, &recipe)).expect(0);
+    so_many_at_most(&project, &ended);
+    project.links_and_runs();
+    assert!(project.folder.has("target/debug/libmember_5.rlib"));
+}
+
+#[test]
+fn a_make_that_is_killed_among_the_jobs_takes_no_token_along() {
+    let project = Project::new(3, 40);
+    // Killed as soon as it has compilers at work, which live on until the job is over.
+    let victim = format!(
+        "{} & while ! [ -e {}/part-1/unit-2.o ]; do sleep 0.01; done; kill -KILL $!; wait",
+        project.make(1),
+        project.folder.path("")
+    );
+    let list = format!("{victim}\n{}\n{}\n", project.make(2), project.make(2));
+    let list = project.folder.write("list", &list);
+    let recipe = format!("\t+@{NETRUNNER} jobs --jobserver --progress off {list}");
+    let ended = end(outer(&project, &recipe)).expect(0);
+    so_many_at_most(&project, &ended);
+    let built = [1, 2].map(|part| project.built_in(part));
+    assert!(built[0] < 40 && built[1] == 40, "it was not killed half-way: {built:?}");
+}
