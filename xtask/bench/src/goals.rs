@@ -104,6 +104,7 @@ pub(crate) const ALL: &[Goal] = &[
     jobs("start of 1,000 concurrent /bin/sleep", "sleep-1000/start", 0.8, 0.65),
     jobs("kill and wait for 1,000", "tiny-1000/kill", 2.0, 1.3),
     rate("bulk stdout, 4 GiB, throughput", "bulk-4g", 1.0, 1.2),
+    rate("256 MiB through a terminal (std: openpty and a read loop)", "pty-256m", 0.95, 1.0),
     seconds("death of a client with 1,000: last process gone", "death-1000", 0.3, 0.15),
     seconds("death of a client with 5,000: last process gone", "death-5000", 1.5, 1.0),
     kib(

@@ -57,12 +57,12 @@ pub(super) fn streamed(context: &Context) -> Result<Measured> {
         let status = if WAYS[contender] == Way::NetRunner {
             use netrunner_sync::{Command, Stdio};
             let mut child = Command::new("cat").args(&files).stdout(Stdio::piped()).spawn()?;
-            compare(child.stdout.take().ok_or("no pipe")?, &content)?;
+            compare(child.stdout.take().ok_or("no pipe")?, &content, TIMES)?;
             child.wait()?
         } else {
             use std::process::{Command, Stdio};
             let mut child = Command::new("cat").args(&files).stdout(Stdio::piped()).spawn()?;
-            compare(child.stdout.take().ok_or("no pipe")?, &content)?;
+            compare(child.stdout.take().ok_or("no pipe")?, &content, TIMES)?;
             child.wait()?
         };
         let took = began.elapsed();
@@ -75,22 +75,23 @@ pub(super) fn streamed(context: &Context) -> Result<Measured> {
     Ok(named(rounds, &[("bulk-4g".to_owned(), Unit::BytesPerSecond)], &WAYS.map(Way::name)))
 }
 
-/// Reads to the end. The number of bytes must be right, and of each read the first and the last one:
-/// to compare all would measure the comparison.
-fn compare(mut stream: impl Read, content: &[u8]) -> Result<()> {
+/// Reads to the end what is `content` so many times. The number of bytes must be right, and of each read
+/// the first and the last one: to compare all would measure the comparison.
+pub(super) fn compare(mut stream: impl Read, content: &[u8], times: usize) -> Result<()> {
     let mut buffer = vec![0; BUFFER];
     let mut total = 0;
     loop {
         let count = stream.read(&mut buffer)?;
         let Some(last) = count.checked_sub(1) else { break };
-        let right = |at: usize| buffer[at] == content[(total + at) % FILE];
+        let right = |at: usize| buffer[at] == content[(total + at) % content.len()];
         if !right(0) || !right(last) {
             return Err(format!("wrong bytes after {total}").into());
         }
         total += count;
     }
-    if total == FILE * TIMES {
+    let expected = content.len() * times;
+    if total == expected {
         return Ok(());
     }
-    Err(format!("{total} bytes instead of {}", FILE * TIMES).into())
+    Err(format!("{total} bytes instead of {expected}").into())
 }

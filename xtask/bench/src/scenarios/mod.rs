@@ -12,6 +12,7 @@ mod jobs;
 mod latency;
 mod many;
 mod memory;
+mod pty;
 mod threads;
 
 pub(crate) use many::JOBS;
@@ -202,6 +203,12 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "bulk-4g",
         about: "4 GiB read from cat, 64 KiB at a time",
         place: Place::Worker(bulk::streamed),
+        then: None,
+    },
+    Scenario {
+        name: "pty-256m",
+        about: "256 MiB that cat shows on a terminal, beside a plain pseudo-terminal and read loop",
+        place: Place::Worker(pty::streamed),
         then: None,
     },
     Scenario {
