@@ -17,7 +17,7 @@ use netrunner_core::supervise::{Action, Standing, Supervisor};
 
 use crate::lane::{Flow, Lane};
 use crate::live::{Leader, Live};
-use crate::sweep::Reached;
+use crate::sweep::{Look, Reached};
 use crate::sys::abi::*;
 use crate::sys::calls;
 use crate::sys::window::Launchpad;
@@ -279,7 +279,9 @@ impl Shepherd {
 
     /// Does what the machine asks for, and tells the guardian how things stand.
     fn perform(&mut self) {
+        let mut frozen = false;
         while let Some(action) = self.machine.poll_action() {
+            self.hold_still(&mut frozen, matches!(action, Action::SignalTree(_)));
             match action {
                 Action::SignalGroup(signal) => {
                     // What the client's shell has continued, and the client passes on: the terminal
@@ -291,12 +293,9 @@ impl Shepherd {
                 }
                 Action::SignalTree(signal) => {
                     let signal = i32::from(signal);
-                    // Standing still, nobody forks away from it.
-                    self.cgroup.iter().for_each(Cgroup::freeze);
                     self.bury();
                     let group = self.group();
                     let asked = sweep::signal_once(group, signal, || self.signal_group(signal));
-                    self.cgroup.iter().for_each(Cgroup::thaw);
                     if let Some(live) = &mut self.live {
                         live.asked.push(asked);
                     }
@@ -332,7 +331,18 @@ impl Shepherd {
                 Action::Quit => self.quit(),
             }
         }
+        self.hold_still(&mut frozen, false);
         self.slot.store(standing::encode(self.machine.standing()), Ordering::Release);
+    }
+
+    /// Freezes the command's cgroup, so that nobody forks away from the signals that the tree is asked by,
+    /// and thaws it to hear them: after the last, for there is much to walk past after each storm between.
+    fn hold_still(&self, frozen: &mut bool, still: bool) {
+        if *frozen != still {
+            *frozen = still;
+            let change = if still { Cgroup::freeze } else { Cgroup::thaw };
+            self.cgroup.iter().for_each(change);
+        }
     }
 
     /// Gives the client a pidfd of the child, which is not reaped: the number is its own.
@@ -352,10 +362,24 @@ impl Shepherd {
     }
 
     /// Asks descendants that could not be reached when the others were, and have come up now.
+    ///
+    /// Not before the dead are buried, and then with one look at a time: to walk past one of the dead costs
+    /// more than to reap it, and a storm makes thousands of them, out of those who are asked, too.
     fn ask_on(&mut self) {
-        if let Some(live) = &mut self.live {
-            live.asked.retain_mut(sweep::Asked::go_on);
+        if self.unseen {
+            return;
         }
+        let Some(live) = &mut self.live else { return };
+        let mut new = false;
+        live.asked.retain_mut(|asked| match asked.go_on() {
+            Look::Done => false,
+            Look::Quiet => true,
+            Look::New => {
+                new = true;
+                true
+            }
+        });
+        self.unseen = new;
     }
 
     /// Kills what one call reaches.

@@ -113,13 +113,26 @@ pub(crate) struct Asked {
     missed: bool,
 }
 
+/// What another look has shown.
+pub(crate) enum Look {
+    /// There is nobody to wait for.
+    Done,
+    /// Nobody has come up since the last one.
+    Quiet,
+    /// Somebody has, and has been asked. What ends by that is to be buried before the next look.
+    New,
+}
+
 impl Asked {
-    /// Asks those who have come up meanwhile. False if there was never anybody to wait for.
-    pub(crate) fn go_on(&mut self) -> bool {
-        if self.missed {
-            self.ask();
+    /// Asks those who have come up meanwhile.
+    pub(crate) fn go_on(&mut self) -> Look {
+        if !self.missed {
+            Look::Done
+        } else if self.walk() {
+            Look::New
+        } else {
+            Look::Quiet
         }
-        self.missed
     }
 }
 
@@ -140,21 +153,26 @@ pub(crate) fn signal_once(group: Option<Pid>, signal: i32, to_group: impl FnOnce
 impl Asked {
     fn ask(&mut self) {
         for _ in 0..PASSES {
-            let before = self.had.len();
-            walk(&|_| false, &mut |descendant| {
-                let outside = self.group.is_none() || group_of(descendant.pid) != self.group;
-                if outside && !self.had.contains(&descendant.pid) {
-                    if descendant.signal(self.signal) {
-                        self.had.insert(descendant.pid);
-                    } else {
-                        self.missed = true;
-                    }
-                }
-            });
-            if self.had.len() == before {
+            if !self.walk() {
                 return;
             }
         }
+    }
+
+    /// One pass; whether it found somebody who had not been asked.
+    fn walk(&mut self) -> bool {
+        let before = self.had.len();
+        walk(&|_| false, &mut |descendant| {
+            let outside = self.group.is_none() || group_of(descendant.pid) != self.group;
+            if outside && !self.had.contains(&descendant.pid) {
+                if descendant.signal(self.signal) {
+                    self.had.insert(descendant.pid);
+                } else {
+                    self.missed = true;
+                }
+            }
+        });
+        self.had.len() > before
     }
 }
 

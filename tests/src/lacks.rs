@@ -138,12 +138,14 @@ impl Lacks {
                     rules.extend([only(libc::SYS_clone, mask, cleared), every(libc::SYS_clone3)]);
                 }
                 Lack::CloseRange => rules.push(every(libc::SYS_close_range)),
-                // The shepherd opens these files with this flag, and looks at hundreds of others for
-                // want of them: each that came this way would cost two switches of context.
+                // The shepherd reads these files with this flag, and looks at hundreds of others for
+                // want of them: each that came this way would cost two switches of context, and so long
+                // does a kill wait for its file in a storm that leaves us no processor.
                 Lack::Children => {
-                    rules.push(by(2, libc::SYS_openat, libc::O_NOFOLLOW, libc::O_NOFOLLOW));
+                    let (mask, value) = (libc::O_NOFOLLOW | libc::O_ACCMODE, libc::O_NOFOLLOW);
+                    rules.push(by(2, libc::SYS_openat, mask, value));
                     #[cfg(target_arch = "x86_64")]
-                    rules.push(by(1, libc::SYS_open, libc::O_NOFOLLOW, libc::O_NOFOLLOW));
+                    rules.push(by(1, libc::SYS_open, mask, value));
                 }
             }
         }

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::sync::atomic::AtomicU64;
+use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use core::time::Duration;
 
 use netrunner_core::Time;
@@ -183,11 +183,21 @@ pub(crate) fn open_pidfd(pid: Pid) -> Result<Fd, Errno> {
     plain(NR_PIDFD_OPEN, [pid.0 as usize, 0, 0, 0, 0, 0]).map(|number| Fd(number as i32))
 }
 
+/// Whether `pidfd_open` was refused for good: it is not asked again for each of the thousands that the walks
+/// through a storm meet.
+static NO_PIDFDS: AtomicBool = AtomicBool::new(false);
+
 /// The same, if the kernel has pidfds (Linux 5.3) and no filter denies them.
 pub(crate) fn open_pidfd_if_any(pid: Pid) -> Result<Option<Fd>, Errno> {
+    if NO_PIDFDS.load(Ordering::Relaxed) {
+        return Ok(None);
+    }
     match open_pidfd(pid) {
         Ok(pidfd) => Ok(Some(pidfd)),
-        Err(Errno(ENOSYS | EPERM)) => Ok(None),
+        Err(Errno(ENOSYS | EPERM)) => {
+            NO_PIDFDS.store(true, Ordering::Relaxed);
+            Ok(None)
+        }
         Err(errno) => Err(errno),
     }
 }
