@@ -13,8 +13,9 @@ use crate::guardian::Guardian;
 use crate::rights::Rights;
 use crate::shepherd::Shepherd;
 
-/// How many idle shepherds there may be at any time, unless another number is asked for.
-const MAX_IDLE: usize = 1024;
+/// How many idle shepherds there may be at any time, unless another number is asked for: more than the
+/// largest bursts bring, because starting one anew costs more than its next command does.
+const MAX_IDLE: usize = 8192;
 
 /// How long those beyond [`STEADY`] may be idle. A burst has them all at work again at once, and they
 /// take no more memory meanwhile than they took while they worked; ending each as soon as its command

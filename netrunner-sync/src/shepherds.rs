@@ -22,7 +22,7 @@ use crate::runtime::Runtime;
 /// |---|---|
 /// | the last one | as long as the process lives |
 /// | up to 32 | 10 seconds |
-/// | up to 1024, or [`max_idle`](Shepherds::max_idle) | 2 seconds: a burst is often followed by another |
+/// | up to 8192, or [`max_idle`](Shepherds::max_idle) | 2 seconds: a burst is often followed by another |
 /// | more | not at all |
 ///
 /// So a program that runs one command an hour keeps one process of some 100 KiB, a build tool finds
@@ -70,7 +70,7 @@ impl Shepherds {
         Runtime::current().pool().refresh(None);
     }
 
-    /// Keeps at most `n` idle shepherds for the next commands at any time; by default 1024, most of
+    /// Keeps at most `n` idle shepherds for the next commands at any time; by default 8192, most of
     /// which go after 2 seconds (see [above](Shepherds#which-are-kept)). 0 means that each command
     /// starts one.
     pub fn max_idle(n: usize) {
