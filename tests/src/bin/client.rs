@@ -25,7 +25,7 @@
 //! | `become ID` `no-new-privs` `refresh` | change what it may do; let go of the old guardian |
 //! | the words of `scarce` | about descriptors and processes |
 //! | `shoot-guardian` | SIGKILL to the guardian of the living last child |
-//! | `cgroup PATH` | the next commands run in a group of this path |
+//! | `cgroup PATH[,FILE=VALUE…]` | the next commands run in a group of this path with these limits |
 //! | `check-zombies` | this process may have no zombie |
 //! | `take-pid SECONDS` | starts a process that gets the number of the last child (own pid namespace) |
 //! | `touch FILE` `await FILE` `print T` `sleep S` `exit N` `abort` `panic` | |
@@ -108,7 +108,7 @@ impl Settings {
             command.foreground(yes);
         }
         if let Some(path) = &self.cgroup {
-            command.cgroup(must("cgroup", Cgroup::at(path)));
+            command.cgroup(group(path));
         }
         if self.pipes {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -121,6 +121,12 @@ impl Settings {
         }
         command
     }
+}
+
+fn group(words: &str) -> Cgroup {
+    let (path, limits) = words.split_once(',').unwrap_or((words, ""));
+    let limits = limits.split(',').filter_map(|limit| limit.split_once('='));
+    limits.fold(must("cgroup", Cgroup::at(path)), |it, (k, v)| must("limit", it.set(k, v)))
 }
 
 fn beside_us(name: &str) -> PathBuf {
