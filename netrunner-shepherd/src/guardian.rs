@@ -98,6 +98,11 @@ impl Watch {
         let now = calls::now();
         let wait = self.judge(now).map(|at| at.since(now));
         if self.machine.may_quit(!self.shepherds.is_empty() || self.sweeping.is_some()) {
+            if calls::peek_children() != Children::None {
+                // Nobody is known of, and that is no proof.
+                self.sweeping = Some((now, PAUSE));
+                return;
+            }
             // Whoever lived for a group has ended by now, and its lock with them.
             self.places.iter().for_each(stale::sweep);
             calls::exit(0);
@@ -276,10 +281,14 @@ impl Watch {
         sweep::kill_all(&|pid| self.shepherds.contains_key(&pid));
     }
 
-    /// Whether a child is no shepherd. One that has ended counts until it is reaped: it may have left
-    /// children of its own.
+    /// Whether a child is no shepherd, or may be. One that has ended counts until it is reaped: it may
+    /// have left children of its own.
     fn has_strays(&self) -> bool {
-        Kinship::of_own_children().1.iter().any(|pid| !self.shepherds.contains_key(pid))
+        let children = Kinship::of_own_children().1;
+        // Out of descriptors there is no list, which is then shorter than what is known to be there.
+        let is_whole = children.len() >= self.shepherds.len()
+            && (!children.is_empty() || calls::peek_children() == Children::None);
+        !is_whole || children.iter().any(|pid| !self.shepherds.contains_key(pid))
     }
 }
 

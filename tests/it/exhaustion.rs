@@ -248,3 +248,25 @@ fn a_shepherd_that_can_list_nothing_does_not_claim_that_nothing_is_left() {
         lock("below").wait_free(GRACE_AND_2S);
     });
 }
+
+#[test]
+fn a_guardian_that_can_list_nothing_stays_until_it_has_killed_what_fell_to_it() {
+    arena(|| {
+        let client = client(
+            "quiet spawn [ daemon [ setsid lock below sleep forever ] lock leader sleep forever ] \
+             sleep forever",
+        );
+        let child = lock("leader").wait_held();
+        lock("below").wait_held();
+        let (shepherd, guardian) = (shepherd_of(child), guardian_of(child));
+        sys::limit_descriptors_of(guardian, FEWEST).expect("take them away");
+        signal(shepherd, libc::SIGKILL);
+        client.kill();
+        wait_gone(shepherd, GRACE_AND_2S);
+        // Long enough for a guardian that takes no list for an empty one.
+        std::thread::sleep(GRACE);
+        sys::limit_descriptors_of(guardian, 1_000).expect("it is still there");
+        lock("below").wait_free(GRACE_AND_2S);
+        wait_nothing_left(GRACE_AND_2S);
+    });
+}
