@@ -9,8 +9,8 @@
 //! runs with `netrunner-sync` directly has the body as its client; where the client itself must
 //! suffer, `client()` starts one.
 
-use std::ffi::OsString;
 use std::fs::{self, File};
+use std::ops::{Deref, DerefMut};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{self, Stdio};
@@ -18,6 +18,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use netrunner_tests::canary;
 use netrunner_tests::lacks::{self, Lack, Lacks};
 use netrunner_tests::lock::Lock;
 use netrunner_tests::procs::{self, Proc};
@@ -31,6 +32,7 @@ pub(crate) use crate::on_terminals::{off_terminals, on_terminals, on_terminals_t
 pub(crate) const PUPPET: &str = env!("CARGO_BIN_EXE_puppet");
 pub(crate) const CLIENT: &str = env!("CARGO_BIN_EXE_client");
 pub(crate) const ROGUE: &str = env!("CARGO_BIN_EXE_rogue");
+pub(crate) const CHAOS: &str = env!("CARGO_BIN_EXE_chaos");
 pub(crate) const ARENA: &str = env!("CARGO_BIN_EXE_arena");
 
 /// A grace short enough for tests that must see it pass.
@@ -378,56 +380,28 @@ pub(crate) fn wait_fd_count(count: usize) {
     }
 }
 
-/// An outside process that must be hit by nothing.
-pub(crate) struct Canary {
-    process: process::Child,
-    lock: Lock,
-}
+/// An outside process that must be hit by nothing, and does not count as one of the others.
+pub(crate) struct Canary(canary::Canary);
 
 impl Canary {
     pub(crate) fn new() -> Canary {
-        let signals = ["HUP", "INT", "QUIT", "USR1", "USR2", "PIPE", "TERM", "CONT", "WINCH"];
-        let mut words: Vec<OsString> = Vec::new();
-        for signal in signals {
-            words.extend(script::split(&format!("note {signal} canary-notes")));
-        }
-        words.extend(script::split("lock canary sleep forever"));
-        let process = process::Command::new(PUPPET)
-            .args(words)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("start the canary");
-        EXEMPT.lock().expect("exempt").push(process.id());
-        let lock = lock("canary");
-        lock.wait_held();
-        Canary { process, lock }
-    }
-
-    pub(crate) fn pid(&self) -> u32 {
-        self.process.id()
-    }
-
-    #[track_caller]
-    pub(crate) fn assert_unharmed(&mut self) {
-        assert_eq!(
-            self.process.try_wait().expect("look at the canary"),
-            None,
-            "the canary is dead"
-        );
-        self.lock.assert_held();
-        let state = Proc::get(self.process.id()).expect("the canary").state;
-        assert_ne!(state, 'T', "the canary was stopped");
-        let notes = fs::read_to_string("canary-notes").expect("the canary's notes");
-        assert_eq!(notes, "", "the canary got signals");
+        let canary = canary::Canary::new(Path::new(PUPPET), Path::new(""));
+        EXEMPT.lock().expect("exempt").push(canary.pid());
+        Canary(canary)
     }
 }
 
-impl Drop for Canary {
-    fn drop(&mut self) {
-        // Both fail only if it is gone, which assert_unharmed reports.
-        let _ = self.process.kill();
-        let _ = self.process.wait();
+impl Deref for Canary {
+    type Target = canary::Canary;
+
+    fn deref(&self) -> &canary::Canary {
+        &self.0
+    }
+}
+
+impl DerefMut for Canary {
+    fn deref_mut(&mut self) -> &mut canary::Canary {
+        &mut self.0
     }
 }
 

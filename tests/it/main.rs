@@ -8,6 +8,7 @@ mod api_parity;
 mod bad_input;
 mod by_hand;
 mod cgroups;
+mod chaos;
 mod command_ext;
 mod credentials;
 mod driver;

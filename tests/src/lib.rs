@@ -5,11 +5,13 @@
 //! * `client` is a scriptable program that uses `netrunner-sync`, to be killed from outside.
 //! * `rogue` plays guardian and shepherds by a script, and badly.
 //! * `arena` is the subreaper that runs one test and counts what outlives it.
+//! * `chaos` kills and starves random trees, round after round, and counts what is left.
 //!
 //! What needs `unsafe` is in [`sys`] and [`seccomp`] alone. The library under test is not used here.
 
 #![deny(unsafe_code)]
 
+pub mod canary;
 pub mod failed;
 pub mod lacks;
 pub mod lane;

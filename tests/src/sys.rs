@@ -306,28 +306,57 @@ pub fn set_soft_limit(resource: libc::__rlimit_resource_t, soft: u64) -> io::Res
 
 /// Sets the soft limit of another process's descriptors.
 pub fn limit_descriptors_of(pid: u32, soft: u64) -> io::Result<()> {
+    set_soft_limit_of(pid, libc::RLIMIT_NOFILE, soft)
+}
+
+/// Sets the soft limit of a resource of another process, as far as the hard one lets.
+pub fn set_soft_limit_of(
+    pid: u32,
+    resource: libc::__rlimit_resource_t,
+    soft: u64,
+) -> io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    let nofile = libc::RLIMIT_NOFILE;
     // SAFETY: the structure is valid for both calls, and a null pointer asks for nothing.
     unsafe {
-        check(libc::prlimit(pid as i32, nofile, std::ptr::null(), &mut limit))?;
+        check(libc::prlimit(pid as i32, resource, std::ptr::null(), &mut limit))?;
         limit.rlim_cur = soft.min(limit.rlim_max);
-        check(libc::prlimit(pid as i32, nofile, &limit, std::ptr::null_mut())).map(drop)
+        check(libc::prlimit(pid as i32, resource, &limit, std::ptr::null_mut())).map(drop)
     }
 }
 
 /// Mounts a file system of 64 KiB over `dir`, which only this thread and what it starts will see.
 pub fn mount_small(dir: &str) -> io::Result<()> {
     let dir = std::ffi::CString::new(dir)?;
-    let private = libc::MS_REC | libc::MS_PRIVATE;
+    own_mounts()?;
+    let (kind, size) = (c"tmpfs".as_ptr(), c"size=64k".as_ptr().cast());
+    // SAFETY: each string ends with a NUL and lives through its call.
+    check(unsafe { libc::mount(kind, dir.as_ptr(), kind, 0, size) }).map(drop)
+}
+
+/// Gives this thread, and what it starts, terminals that nobody else has or sees.
+pub fn own_terminals() -> io::Result<()> {
+    own_mounts()?;
+    let (kind, dir) = (c"devpts".as_ptr(), c"/dev/pts".as_ptr());
+    let options = c"newinstance,ptmxmode=0666,mode=0620".as_ptr().cast();
+    let (made, usual) = (c"/dev/pts/ptmx".as_ptr(), c"/dev/ptmx".as_ptr());
     let none = std::ptr::null();
     // SAFETY: each string ends with a NUL and lives through its call; the others are null, which
-    // these calls allow.
+    // a bind mount allows.
+    unsafe {
+        check(libc::mount(kind, dir, kind, 0, options))?;
+        check(libc::mount(made, usual, none, libc::MS_BIND, none.cast())).map(drop)
+    }
+}
+
+/// Whatever is mounted from here on, only this thread and what it starts will see.
+fn own_mounts() -> io::Result<()> {
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    let none = std::ptr::null();
+    // SAFETY: the strings end with a NUL and live through the call; the others are null, which it
+    // allows.
     unsafe {
         check(libc::unshare(libc::CLONE_NEWNS))?;
-        check(libc::mount(c"none".as_ptr(), c"/".as_ptr(), none, private, none.cast()))?;
-        let (kind, size) = (c"tmpfs".as_ptr(), c"size=64k".as_ptr().cast());
-        check(libc::mount(kind, dir.as_ptr(), kind, 0, size)).map(drop)
+        check(libc::mount(c"none".as_ptr(), c"/".as_ptr(), none, private, none.cast())).map(drop)
     }
 }
 

@@ -27,6 +27,8 @@ usage: cargo xtask TASK [ARG…]
   doctor [--json]         what this system offers, by the `netrunner` command
   ci [--full]             what CI does: test, then check; `--full` tests without each of them alone
   bench [OPTION…] [NAME…] measure NetRunner beside its peers: `--quick`, `--full`, `--list`, see `--help`
+  chaos [OPTION…]         kill, stop and starve random trees of commands, and count what is left:
+                          `--minutes N`, `--rounds N`, `--seed S`, see `--help`
   vm [OPTION…] [FILTER…]  the promises' tests on other kernels, under QEMU: `--kernel current|old|all`
   dist                    release binaries under target/dist
   tidy                    the project's own rules about its files (part of check)";
@@ -46,6 +48,7 @@ fn main() -> ExitCode {
             suite::run_in_full(&root()).and_then(|()| check(&[]))
         }
         ("bench", _) => bench(&rest),
+        ("chaos", _) => chaos(&rest),
         ("vm", _) => target_dir().and_then(|target| vm::run(&root(), &target, &rest)),
         ("dist", true) => dist(),
         ("tidy", true) => check(&["tidy".to_owned()]),
@@ -140,6 +143,15 @@ fn bench(args: &[String]) -> Result<()> {
     let mut bench = std::process::Command::new(target.join("release/netrunner-bench"));
     let error = bench.current_dir(root()).arg("--dir").arg(target.join("bench")).args(args).exec();
     Err(format!("failed to exec the benchmark: {error}").into())
+}
+
+/// Becomes the referee of the rounds. The tests' programs are built as they are for the suite.
+fn chaos(args: &[String]) -> Result<()> {
+    use std::os::unix::process::CommandExt;
+    step::run(cargo(&root()).args(["build", "--package", "netrunner-tests", "--bins"]))?;
+    let chaos = std::env::current_exe()?.with_file_name("chaos");
+    let error = std::process::Command::new(chaos).args(args).exec();
+    Err(format!("failed to exec chaos: {error}").into())
 }
 
 /// The command `netrunner`, as users have it.

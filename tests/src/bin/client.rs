@@ -23,9 +23,9 @@
 //! | `reap-loop` | a thread that calls wait(-1) for ever |
 //! | `ignore SIG` `default SIG` `block SIG` `subreaper` `group` `close N` `chdir DIR` `umask N` | about itself |
 //! | `become ID` `no-new-privs` `refresh` | change what it may do; let go of the old guardian |
-//! | the words of `scarce` | about descriptors and processes |
+//! | the words of `scarce` and `rough` | about descriptors and processes; for when anything may happen |
 //! | `shoot-guardian` | SIGKILL to the guardian of the living last child |
-//! | `cgroup PATH[,FILE=VALUE…]` | the next commands run in a group of this path with these limits |
+//! | `cgroup PATH` | the next commands run in a group of this path |
 //! | `check-zombies` | this process may have no zombie |
 //! | `take-pid SECONDS` | starts a process that gets the number of the last child (own pid namespace) |
 //! | `touch FILE` `await FILE` `print T` `sleep S` `exit N` `abort` `panic` | |
@@ -50,6 +50,8 @@ use netrunner_tests::script::Words;
 use netrunner_tests::sys::{self, Forked, OnSignal, Waited};
 use netrunner_tests::{procs, wait};
 
+#[path = "../rough.rs"]
+mod rough;
 #[path = "../scarce.rs"]
 mod scarce;
 #[path = "../told.rs"]
@@ -75,6 +77,8 @@ struct Settings {
     foreground: Option<bool>,
     identity: Option<Identity>,
     cgroup: Option<String>,
+    may_run_out: bool,
+    may_keep: bool,
 }
 
 #[derive(Clone, Copy)]
@@ -108,7 +112,7 @@ impl Settings {
             command.foreground(yes);
         }
         if let Some(path) = &self.cgroup {
-            command.cgroup(group(path));
+            command.cgroup(must("cgroup", Cgroup::at(path)));
         }
         if self.pipes {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -121,12 +125,6 @@ impl Settings {
         }
         command
     }
-}
-
-fn group(words: &str) -> Cgroup {
-    let (path, limits) = words.split_once(',').unwrap_or((words, ""));
-    let limits = limits.split(',').filter_map(|limit| limit.split_once('='));
-    limits.fold(must("cgroup", Cgroup::at(path)), |it, (k, v)| must("limit", it.set(k, v)))
 }
 
 fn beside_us(name: &str) -> PathBuf {
@@ -152,6 +150,7 @@ impl Client {
                 || self.several(verb, words)
                 || self.oneself(verb, words)
                 || self.scarce.perform(verb, words)
+                || self.rough(verb, words)
                 || plain(verb, words);
             if !known {
                 fail(format_args!("client does not know `{verb}`"));
