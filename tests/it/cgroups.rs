@@ -1,6 +1,6 @@
 //! Commands in cgroups of their own (P1, P3, P4, P6): they start inside, end as a whole, and leave no
-//! directory; whoever dies, too ([`deaths`]), and within their limits ([`limits`]). Where no group can be made
-//! each test says so.
+//! directory; whoever dies, too ([`deaths`]), within their limits ([`limits`]), and for a user without
+//! privileges ([`delegated`]). Where no group can be made each test says so.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -14,6 +14,7 @@ use netrunner_tests::wait::wait_until;
 use crate::harness::*;
 
 mod deaths;
+mod delegated;
 mod limits;
 
 /// Where groups can be made, for as long as this is held.

@@ -99,10 +99,55 @@ fn an_unprivileged_user_has_groups_in_a_delegated_subtree() {
         };
     }
     let group = wanted.create_in(&place).expect("they are offered");
-    let path = group.path().to_owned();
-    for file in ["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"] {
-        std::os::unix::fs::chown(path.join(file), Some(65534), Some(65534)).expect("it is ours");
+    give(&group, &["", "cgroup.procs", "cgroup.subtree_control", "cgroup.threads"]);
+    let output = as_nobody(&group, "NRTEST_DELEGATED", &[]);
+    group.end(LONG).expect("nobody is left");
+    let told =
+        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
+    assert!(output.status.success(), "{told:?}");
+    assert!(!told[1].contains("can't be changed"), "{told:?}");
+}
+
+/// A process moves only if its mover may write `cgroup.procs` of the common ancestor, too.
+#[test]
+fn a_user_with_the_directory_alone_is_told_that_it_can_make_none() {
+    if std::env::var_os("NRTEST_DIRECTORY_ONLY").is_some() {
+        let own = Place::locate().expect("whoever started us has one").group;
+        std::fs::create_dir(own.join("possible")).expect("the directory is ours");
+        std::fs::remove_dir(own.join("possible")).expect("it is empty");
+        let refused = Cgroup::auto().create().expect_err("nobody could be moved in");
+        let Some(Unavailable::NotWritable { group, errno: 13 }) = refused.unavailable() else {
+            panic!("{refused}");
+        };
+        assert_eq!(group, &own);
+        let remedy = refused.unavailable().expect("as above").remedy();
+        assert!(remedy.contains("`cgroup.procs`"), "{remedy}");
+        assert!(Cgroup::auto().if_available().create().expect("it need not be had").is_none());
+        return;
     }
+    let Some(place) = place() else { return };
+    if std::fs::metadata("/proc/self").is_ok_and(|own| own.uid() != 0) {
+        return skip("giving a directory away needs root");
+    }
+    let (group, _) = create(&place, "directory_only");
+    give(&group, &[""]);
+    let name = "places::a_user_with_the_directory_alone_is_told_that_it_can_make_none";
+    let output = as_nobody(&group, "NRTEST_DIRECTORY_ONLY", &["--exact", name]);
+    group.end(LONG).expect("nobody is left");
+    let told = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success() && told.contains("1 passed"), "{told}");
+}
+
+/// Gives these of the group's files to nobody; the directory itself has no name.
+fn give(group: &Group, files: &[&str]) {
+    for file in files {
+        let file = group.path().join(file);
+        std::os::unix::fs::chown(file, Some(65534), Some(65534)).expect("it is ours");
+    }
+}
+
+/// Runs this program again, as nobody and in the group, and says so by this variable.
+fn as_nobody(group: &Group, variable: &str, args: &[&str]) -> std::process::Output {
     // Where this program was built nobody may be allowed to look.
     let folder = std::env::temp_dir().join(unique("program").replace('/', "_"));
     std::fs::create_dir(&folder).expect("a fresh name");
@@ -114,17 +159,14 @@ fn an_unprivileged_user_has_groups_in_a_delegated_subtree() {
     command
         .args(["-c", "read word && exec \"$0\" \"$@\""])
         .arg(&program)
-        .env("NRTEST_DELEGATED", "1")
+        .args(args)
+        .env(variable, "1")
         .env("TMPDIR", &folder)
         .current_dir(&folder)
         .stdout(Stdio::piped())
         .uid(65534)
         .gid(65534);
-    let output = inside(&group, &mut command).wait_with_output().expect("ours");
+    let output = inside(group, &mut command).wait_with_output().expect("ours");
     std::fs::remove_dir_all(&folder).expect("it is ours");
-    group.end(LONG).expect("nobody is left");
-    let told =
-        [output.stdout, output.stderr].map(|text| String::from_utf8_lossy(&text).into_owned());
-    assert!(output.status.success(), "{told:?}");
-    assert!(!told[1].contains("can't be changed"), "{told:?}");
+    output
 }

@@ -25,7 +25,7 @@
 //! | `become ID` `no-new-privs` `refresh` | change what it may do; let go of the old guardian |
 //! | the words of `scarce` and `rough` | about descriptors and processes; for when anything may happen |
 //! | `shoot-guardian` | SIGKILL to the guardian of the living last child |
-//! | `cgroup PATH` | the next commands run in a group of this path |
+//! | `cgroup PATH[,FILE=VALUE…]` | the next commands run in a group of this path with these limits |
 //! | `check-zombies` | this process may have no zombie |
 //! | `take-pid SECONDS` | starts a process that gets the number of the last child (own pid namespace) |
 //! | `touch FILE` `await FILE` `print T` `sleep S` `exit N` `abort` `panic` | |
@@ -54,6 +54,8 @@ use netrunner_tests::{procs, wait};
 mod rough;
 #[path = "../scarce.rs"]
 mod scarce;
+#[path = "../taken.rs"]
+mod taken;
 #[path = "../told.rs"]
 mod told;
 
@@ -112,7 +114,7 @@ impl Settings {
             command.foreground(yes);
         }
         if let Some(path) = &self.cgroup {
-            command.cgroup(must("cgroup", Cgroup::at(path)));
+            command.cgroup(group(path));
         }
         if self.pipes {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -125,6 +127,12 @@ impl Settings {
         }
         command
     }
+}
+
+fn group(words: &str) -> Cgroup {
+    let (path, limits) = words.split_once(',').unwrap_or((words, ""));
+    let limits = limits.split(',').filter_map(|limit| limit.split_once('='));
+    limits.fold(must("cgroup", Cgroup::at(path)), |it, (k, v)| must("limit", it.set(k, v)))
 }
 
 fn beside_us(name: &str) -> PathBuf {
@@ -340,31 +348,6 @@ impl Client {
             _ => return false,
         }
         true
-    }
-
-    /// Somebody else's process gets the number that our child had, and must live on while the
-    /// handle of that child is used in every way.
-    fn take_pid(&mut self, seconds: u64) {
-        let before = self.last_pid - 1;
-        must("ns_last_pid", std::fs::write("/proc/sys/kernel/ns_last_pid", before.to_string()));
-        let stranger = std::process::Command::new(beside_us("puppet"))
-            .args(["sleep", &seconds.to_string()])
-            .spawn();
-        let mut stranger = must("start the stranger", stranger);
-        if stranger.id() != self.last_pid {
-            fail(format_args!("the stranger is {} and not {}", stranger.id(), self.last_pid));
-        }
-        let mut child = self.current();
-        must("kill after the end", child.kill());
-        must("stop after the end", child.stop());
-        if child.signal(must("a signal", "TERM".parse())).is_ok() {
-            fail("a signal after the end was taken");
-        }
-        drop(child);
-        let status = must("wait for the stranger", stranger.wait());
-        if !status.success() {
-            fail(format_args!("the stranger was hit: {status}"));
-        }
     }
 
     fn several(&mut self, verb: &str, words: &mut Words<'_>) -> bool {
