@@ -156,6 +156,11 @@ impl Capture {
         Capture { feed, encore: None, fed, stdout, stderr }
     }
 
+    /// The outputs alone, all that is read of them.
+    pub(crate) fn of_outputs(stdout: Option<Outlet>, stderr: Option<Outlet>) -> Capture {
+        Capture::new(None, Arc::default(), stdout, stderr, Keep::All)
+    }
+
     /// What the command is fed has an end that may have to be typed again.
     pub(crate) fn with_encore(self, encore: Option<Encore>) -> Capture {
         Capture { encore, ..self }
@@ -310,8 +315,7 @@ pub(crate) fn to_end(
     stderr: Option<Outlet>,
     encore: Option<Encore>,
 ) -> Result<Output> {
-    let capture = Capture::new(None, Arc::default(), stdout, stderr, Keep::All);
-    let mut capture = capture.with_encore(encore);
+    let mut capture = Capture::of_outputs(stdout, stderr).with_encore(encore);
     capture.stdout.bytes = read;
     while running.outcome().is_none() {
         match running.try_role() {

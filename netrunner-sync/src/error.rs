@@ -51,6 +51,8 @@ enum Kind {
     ShepherdLost { program: OsString, detail: String },
     /// It was not started, as nothing more was to be.
     NotRun { program: OsString },
+    /// A daemon is over and was not ready; why, where it is not how it ended.
+    NotReady { program: OsString, late: Option<String> },
     /// Some of the command's processes could not be ended.
     Unkillable { program: OsString, survivors: Vec<Leftover> },
 }
@@ -86,8 +88,42 @@ impl Error {
         Error::new(Kind::NotRun { program: program.to_owned() })
     }
 
+    /// `late` is what was missing in time.
+    pub(crate) fn not_ready(program: &OsStr, late: Option<String>) -> Error {
+        Error::new(Kind::NotReady { program: program.to_owned(), late })
+    }
+
     pub(crate) fn unkillable(program: &OsStr, survivors: Vec<Leftover>) -> Error {
         Error::new(Kind::Unkillable { program: program.to_owned(), survivors })
+    }
+
+    /// The same for one more who asks.
+    pub(crate) fn copy(&self) -> Error {
+        let copied = |cause: &io::Error| match cause.raw_os_error() {
+            Some(errno) => io::Error::from_raw_os_error(errno),
+            None => io::Error::new(cause.kind(), cause.to_string()),
+        };
+        let kind = match &self.0.kind {
+            Kind::Invalid { message } => Kind::Invalid { message: message.clone() },
+            Kind::System { step, cause } => {
+                Kind::System { step: step.clone(), cause: copied(cause) }
+            }
+            Kind::Exec { program, cause } => {
+                Kind::Exec { program: program.clone(), cause: copied(cause) }
+            }
+            Kind::Outcome { program } => Kind::Outcome { program: program.clone() },
+            Kind::ShepherdLost { program, detail } => {
+                Kind::ShepherdLost { program: program.clone(), detail: detail.clone() }
+            }
+            Kind::NotRun { program } => Kind::NotRun { program: program.clone() },
+            Kind::NotReady { program, late } => {
+                Kind::NotReady { program: program.clone(), late: late.clone() }
+            }
+            Kind::Unkillable { program, survivors } => {
+                Kind::Unkillable { program: program.clone(), survivors: survivors.clone() }
+            }
+        };
+        Error(Box::new(Inner { kind, output: self.0.output.clone() }))
     }
 
     pub(crate) fn with_output(mut self, output: Output) -> Error {
@@ -111,9 +147,11 @@ impl Error {
             Kind::Invalid { .. } => io::ErrorKind::InvalidInput,
             Kind::System { cause, .. } | Kind::Exec { cause, .. } => cause.kind(),
             Kind::Outcome { .. } if self.is_timeout() => io::ErrorKind::TimedOut,
-            Kind::Outcome { .. } | Kind::NotRun { .. } | Kind::Unkillable { .. } => {
-                io::ErrorKind::Other
-            }
+            Kind::NotReady { late: Some(_), .. } => io::ErrorKind::TimedOut,
+            Kind::Outcome { .. }
+            | Kind::NotRun { .. }
+            | Kind::NotReady { .. }
+            | Kind::Unkillable { .. } => io::ErrorKind::Other,
             Kind::ShepherdLost { .. } => io::ErrorKind::ConnectionAborted,
         }
     }
@@ -133,6 +171,7 @@ impl Error {
             | Kind::Outcome { .. }
             | Kind::ShepherdLost { .. }
             | Kind::NotRun { .. }
+            | Kind::NotReady { .. }
             | Kind::Unkillable { .. } => None,
         }
     }
@@ -241,6 +280,13 @@ impl Error {
         matches!(self.0.kind, Kind::NotRun { .. })
     }
 
+    /// The [`Daemon`](crate::Daemon) is over, and was not ready: it has ended before that, was not ready in
+    /// time, or was ready once and is not any more.
+    #[must_use]
+    pub fn is_not_ready(&self) -> bool {
+        matches!(self.0.kind, Kind::NotReady { .. })
+    }
+
     fn judged(&self) -> Option<Reason> {
         match (&self.0.kind, &self.0.output) {
             (Kind::Outcome { .. }, Some(output)) => Some(output.report.reason),
@@ -251,6 +297,7 @@ impl Error {
                 | Kind::Exec { .. }
                 | Kind::ShepherdLost { .. }
                 | Kind::NotRun { .. }
+                | Kind::NotReady { .. }
                 | Kind::Unkillable { .. },
                 _,
             ) => None,
@@ -277,6 +324,14 @@ impl fmt::Display for Error {
             }
             Kind::NotRun { program } => {
                 write!(f, "`{}` was not started: the jobs were stopped", shown(program))
+            }
+            Kind::NotReady { program, late } => {
+                write!(f, "`{}` is not ready: ", shown(program))?;
+                match (late, &self.0.output) {
+                    (Some(late), _) => f.write_str(late),
+                    (None, Some(output)) => write!(f, "it {}", Judgement(output)),
+                    (None, None) => f.write_str("it is over"),
+                }
             }
             Kind::Unkillable { program, survivors } => {
                 write!(f, "failed to end all processes of `{}`: still alive", shown(program))?;
@@ -359,6 +414,7 @@ impl std::error::Error for Error {
             | Kind::Outcome { .. }
             | Kind::ShepherdLost { .. }
             | Kind::NotRun { .. }
+            | Kind::NotReady { .. }
             | Kind::Unkillable { .. } => None,
         }
     }

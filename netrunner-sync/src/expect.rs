@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use crate::pty::{ChildPty, PtyReader};
 use crate::time::deadline_in;
 
-/// What [`ChildPty::expect`] waits for: a text, bytes, the end ([`Pattern::end`]), or with the feature
+/// What [`ChildPty::expect`] waits for, and [`Ready::line`](crate::Ready::line): a text, bytes, the end ([`Pattern::end`]), or with the feature
 /// `regex` a regular expression.
 #[derive(Clone, Debug)]
 pub struct Pattern(Kind);
@@ -26,6 +26,15 @@ impl Pattern {
     #[must_use]
     pub fn end() -> Pattern {
         Pattern(Kind::End)
+    }
+
+    /// Whether it is in this text.
+    pub(crate) fn is_in(&self, text: &[u8]) -> bool {
+        self.find(text, 0).is_some()
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
+        matches!(self.0, Kind::End)
     }
 
     /// Where it is in `seen`, of which the first `known` bytes were looked at before.

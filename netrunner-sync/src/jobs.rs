@@ -35,6 +35,7 @@ use tokens::Tokens;
 
 pub use handle::JobsHandle;
 pub use retries::Retries;
+pub(crate) use sink::Lines as LineCutter;
 pub use sink::{OutputFile, OutputReader};
 pub use tokens::Jobserver;
 

@@ -60,6 +60,11 @@
 //! - A child that somebody else kills between its birth and the execution of its program is reported
 //!   as ended by that signal, as std reports it, and not as a failed spawn.
 //!
+//! # Servers
+//!
+//! [`Daemon`] looks after a long-lived command: its output is always read, it is waited for until it is
+//! [ready](Ready), [started again](Restart) when it crashes, and stopped [in order](Daemons) with others.
+//!
 //! # What a command inherits
 //!
 //! Environment, working directory and the inherited streams are the client's at the moment of the
@@ -88,8 +93,8 @@
 //! reap it. Shepherds are made by a *guardian*, one per client, which takes over what a killed
 //! shepherd leaves. Client and shepherd speak over a socket, the *lane*; data goes straight between
 //! client and command through pipes. A shepherd whose command left nothing behind serves the next
-//! one. In the client there is one background thread, the *watcher*; no signal handler is installed
-//! and no signal mask changed.
+//! one. In the client there is one background thread, the *watcher*, and one more where there are
+//! daemons; no signal handler is installed and no signal mask changed.
 //!
 //! # Platforms
 //!
@@ -105,6 +110,7 @@ mod child;
 mod command;
 mod contain;
 mod convert;
+mod daemon;
 mod ear;
 mod engine;
 mod environment;
@@ -159,6 +165,7 @@ pub use capabilities::{
 };
 pub use child::{Child, ChildHandle};
 pub use command::{Command, CommandArgs};
+pub use daemon::{Daemon, DaemonBuilder, DaemonState, Daemons, Health, LogFile, Ready, Restart};
 pub use environment::CommandEnvs;
 pub use error::{Error, Result};
 pub use events::{Event, Events};
@@ -186,3 +193,8 @@ pub use wait_any::{wait_any, wait_any_deadline, wait_any_timeout};
 #[cfg(doctest)]
 #[doc = include_str!("../../README.md")]
 struct Readme;
+
+/// The same for the recipes, of which those for the library are Rust.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/RECIPES.md")]
+struct Recipes;

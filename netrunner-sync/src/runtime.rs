@@ -1,5 +1,5 @@
-//! What this process has one of: pool, watcher and the numbers of commands. A forked copy of the
-//! process gets its own.
+//! What this process has one of: pool, watcher, the thread for daemons and the numbers of commands. A
+//! forked copy of the process gets its own.
 
 use std::io;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
@@ -10,6 +10,7 @@ use netrunner_core::Time;
 use netrunner_core::message::CommandId;
 use rustix::process::{Pid, getpid};
 
+use crate::daemon::Supervisor;
 use crate::pool::Pool;
 use crate::sys::Published;
 use crate::watcher::{Watcher, Word};
@@ -19,6 +20,7 @@ pub(crate) struct Runtime {
     process: Pid,
     pool: Pool,
     watcher: OnceLock<Watcher>,
+    supervisor: OnceLock<Supervisor>,
     starting: Mutex<()>,
     last_command: AtomicU32,
     epoch: Instant,
@@ -49,6 +51,7 @@ impl Runtime {
             process: getpid(),
             pool: Pool::new(),
             watcher: OnceLock::new(),
+            supervisor: OnceLock::new(),
             starting: Mutex::new(()),
             last_command: AtomicU32::new(0),
             epoch: Instant::now(),
@@ -77,6 +80,23 @@ impl Runtime {
             let _ = self.watcher.set(watcher);
         }
         Ok(())
+    }
+
+    /// The thread that looks after daemons; started if there is none.
+    pub(crate) fn ensure_supervisor(&'static self) -> io::Result<&'static Supervisor> {
+        let _one_thread = self.starting.lock().unwrap_or_else(PoisonError::into_inner);
+        match self.supervisor.get() {
+            Some(supervisor) => Ok(supervisor),
+            None => {
+                let supervisor = Supervisor::start()?;
+                Ok(self.supervisor.get_or_init(|| supervisor))
+            }
+        }
+    }
+
+    /// The same, if it was started.
+    pub(crate) fn supervisor(&self) -> Option<&Supervisor> {
+        self.supervisor.get()
     }
 
     /// Tells the watcher something. Never waits.

@@ -308,15 +308,26 @@ impl Inlet {
         &self.fd
     }
 
+    /// Writes without waiting.
+    fn try_write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+        let count = rustix::io::write(&self.fd, bytes)?;
+        self.count(count);
+        Ok(count)
+    }
+
+    fn count(&self, written: usize) {
+        if let Some(counter) = &self.written {
+            counter.fetch_add(written as u64, Ordering::Relaxed);
+        }
+    }
+
     fn write(
         &self,
         deadline: Option<Instant>,
         write: impl FnMut() -> rustix::io::Result<usize>,
     ) -> io::Result<usize> {
         let count = retry(&self.fd, PollFlags::OUT, deadline, write)?;
-        if let Some(written) = &self.written {
-            written.fetch_add(count as u64, Ordering::Relaxed);
-        }
+        self.count(count);
         Ok(count)
     }
 
@@ -440,6 +451,11 @@ reader!(ChildStderr);
 stream!(ChildStdin, Inlet);
 
 impl ChildStdin {
+    /// Writes without waiting.
+    pub(crate) fn try_write(&self, bytes: &[u8]) -> rustix::io::Result<usize> {
+        self.0.try_write(bytes)
+    }
+
     /// Writes what fits, and waits for room until `deadline`.
     ///
     /// # Errors

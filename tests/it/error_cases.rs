@@ -49,7 +49,7 @@ fn refused(spoil: impl FnOnce(&mut Command) -> &mut Command) -> String {
 }
 
 /// The line by which a client tells of its attempt.
-fn attempt(script: &str) -> String {
+pub(crate) fn attempt(script: &str) -> String {
     find(&run_client(script))
 }
 
@@ -93,7 +93,7 @@ fn with_few_descriptors(step: &str) -> String {
 }
 
 /// Does this while no descriptor can be opened.
-fn without_descriptors<T>(work: impl FnOnce() -> T) -> T {
+pub(crate) fn without_descriptors<T>(work: impl FnOnce() -> T) -> T {
     // 0 to 2 are in use.
     sys::set_soft_limit(libc::RLIMIT_NOFILE, 3).expect("take them away");
     let result = work();
@@ -102,14 +102,17 @@ fn without_descriptors<T>(work: impl FnOnce() -> T) -> T {
 }
 
 /// A call that is refused to processes of this name, by a sandbox around the spawning thread.
-struct Sandbox {
-    rule: Rule,
-    errno: i32,
-    process: &'static str,
+pub(crate) struct Sandbox {
+    pub(crate) rule: Rule,
+    pub(crate) errno: i32,
+    pub(crate) process: &'static str,
 }
 
 impl Sandbox {
-    fn run(self, work: impl FnOnce(&mut Command) -> Option<Error> + Send + 'static) -> String {
+    pub(crate) fn run(
+        self,
+        work: impl FnOnce(&mut Command) -> Option<Error> + Send + 'static,
+    ) -> String {
         let Sandbox { rule, errno, process } = self;
         // Not the guardian of the sandbox before.
         Shepherds::refresh();
@@ -138,7 +141,7 @@ impl Sandbox {
     }
 }
 
-fn call(call: libc::c_long) -> Rule {
+pub(crate) fn call(call: libc::c_long) -> Rule {
     Rule { call, only: None }
 }
 

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use netrunner_tests::lacks::LACKS;
 
+use crate::daemon_error_cases::DAEMON_CASES;
 use crate::error_cases::{CASES, Case, SLOW_CASES};
 use crate::harness::*;
 
@@ -103,13 +104,19 @@ fn every_error_is_as_the_page_says() {
 }
 
 #[test]
+fn every_error_of_a_daemon_is_as_the_page_says() {
+    arena(|| compare(DAEMON_CASES));
+}
+
+#[test]
 fn every_error_that_takes_its_time_is_as_the_page_says() {
     arena(|| compare(SLOW_CASES));
 }
 
 #[test]
 fn every_row_of_the_page_is_produced() {
-    let produced: BTreeSet<&str> = CASES.iter().chain(SLOW_CASES).map(|(text, _)| *text).collect();
+    let cases = CASES.iter().chain(DAEMON_CASES).chain(SLOW_CASES);
+    let produced: BTreeSet<&str> = cases.map(|(text, _)| *text).collect();
     let on_the_page: BTreeSet<&str> = rows().iter().map(|row| row.text).collect();
     assert_eq!(produced, on_the_page);
     assert_eq!(rows().len(), on_the_page.len(), "a row stands there twice");
@@ -124,7 +131,8 @@ fn the_page_is_read_right() {
     let rows = rows();
     assert!(rows.len() > 40, "{}", rows.len());
     let known = ["is_exec", "is_failure", "is_output_limit", "is_shepherd_lost", "is_timeout"];
-    let known = [&known[..], &OF_THE_CAUSE, &["is_not_run", "is_unkillable"]].concat();
+    let known =
+        [&known[..], &OF_THE_CAUSE, &["is_not_ready", "is_not_run", "is_unkillable"]].concat();
     for row in &rows {
         assert!(row.predicates.iter().all(|name| known.contains(name)), "{}", row.text);
     }

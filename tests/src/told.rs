@@ -16,6 +16,7 @@ pub(crate) fn predicates(error: &Error) -> Vec<&'static str> {
         ("is_failure", error.is_failure()),
         ("is_invalid_input", error.is_invalid_input()),
         ("is_not_found", error.is_not_found()),
+        ("is_not_ready", error.is_not_ready()),
         ("is_not_run", error.is_not_run()),
         ("is_output_limit", error.is_output_limit()),
         ("is_permission_denied", error.is_permission_denied()),

@@ -128,7 +128,7 @@ fn nameless_file() -> io::Result<File> {
 
 /// Cuts an output into lines.
 #[derive(Debug, Default)]
-pub(super) struct Lines {
+pub(crate) struct Lines {
     /// The beginning of a line whose end has not come yet.
     begun: Vec<u8>,
 }
@@ -138,7 +138,7 @@ const LONGEST_LINE: usize = 1 << 20;
 
 impl Lines {
     /// Gives each whole line out, with its end.
-    pub(super) fn cut(&mut self, mut bytes: &[u8], mut out: impl FnMut(&[u8])) {
+    pub(crate) fn cut(&mut self, mut bytes: &[u8], mut out: impl FnMut(&[u8])) {
         while let Some(end) = bytes.iter().position(|byte| *byte == b'\n') {
             let (line, rest) = bytes.split_at(end + 1);
             if self.begun.is_empty() {
@@ -159,7 +159,7 @@ impl Lines {
     }
 
     /// Gives out what has no line end.
-    pub(super) fn finish(&mut self, mut out: impl FnMut(&[u8])) {
+    pub(crate) fn finish(&mut self, mut out: impl FnMut(&[u8])) {
         if !self.begun.is_empty() {
             out(&std::mem::take(&mut self.begun));
         }

@@ -64,6 +64,14 @@ impl HeldRole {
         HeldRole(Arc::clone(running))
     }
 
+    /// Takes it for a command that runs, if it is free and there is still something to read.
+    pub(crate) fn take(running: &Arc<Running>) -> Option<(HeldRole, Arc<Shepherd>)> {
+        let (role, shepherd) = running.try_role()?;
+        // As above.
+        std::mem::forget(role);
+        Some((HeldRole(Arc::clone(running)), shepherd))
+    }
+
     /// The role, for one thing that is done in it. It is not given up with this.
     pub(crate) fn role(&self) -> ManuallyDrop<Role<'_>> {
         ManuallyDrop::new(Role { running: &self.0 })

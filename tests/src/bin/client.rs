@@ -11,8 +11,7 @@
 //! | `wait-stopped SIG` `other` | the current child must be stopped by SIG, and stay so; it goes below all others |
 //! | `wait-any-error` | the current child has no honest status: the wait must fail |
 //! | `pid FILE` | writes the current child's number |
-//! | `output [ … ]` `output-to FILE [ … ]` | must exit 0; its stdout to our stdout or to the file |
-//! | `try-output [ … ]` | may fail, must return |
+//! | `output [ … ]` `output-to FILE [ … ]` `try-output [ … ]` | must exit 0; its stdout to our stdout or to the file; may fail, must return |
 //! | `attempt WAY [ … ]` | `output`, `status`, `spawn` (and wait) or `pipes` (spawn with three): prints `ok`, or the error |
 //! | `churn N [ … ]` `churn-spawn N [ … ]` | `output`, or spawn + wait, N times or `forever` |
 //! | `jobs N [ … ]` | N at a time by `Jobs`, for ever: each that is over is followed by another |
@@ -23,7 +22,7 @@
 //! | `reap-loop` | a thread that calls wait(-1) for ever |
 //! | `ignore SIG` `default SIG` `block SIG` `subreaper` `group` `close N` `chdir DIR` `umask N` | about itself |
 //! | `become ID` `no-new-privs` `refresh` | change what it may do; let go of the old guardian |
-//! | the words of `scarce` and `rough` | about descriptors and processes; for when anything may happen |
+//! | the words of `scarce`, `rough` and `serving` | about descriptors and processes; for when anything may happen; about daemons |
 //! | `shoot-guardian` | SIGKILL to the guardian of the living last child |
 //! | `cgroup PATH[,FILE=VALUE…]` | the next commands run in a group of this path with these limits |
 //! | `check-zombies` | this process may have no zombie |
@@ -54,6 +53,8 @@ use netrunner_tests::{procs, wait};
 mod rough;
 #[path = "../scarce.rs"]
 mod scarce;
+#[path = "../serving.rs"]
+mod serving;
 #[path = "../taken.rs"]
 mod taken;
 #[path = "../told.rs"]
@@ -145,6 +146,7 @@ struct Client {
     children: Vec<Child>,
     last_pid: u32,
     scarce: scarce::Scarce,
+    serving: serving::Serving,
 }
 
 impl Client {
@@ -159,6 +161,7 @@ impl Client {
                 || self.oneself(verb, words)
                 || self.scarce.perform(verb, words)
                 || self.rough(verb, words)
+                || self.serving.perform(verb, words, |script| self.settings.command(script))
                 || plain(verb, words);
             if !known {
                 fail(format_args!("client does not know `{verb}`"));
