@@ -75,6 +75,12 @@ impl Guardian {
         }
     }
 
+    /// Whether nobody is left who could ask for anything or give anything back: the client has ended, or
+    /// executed another program.
+    pub fn is_client_gone(&self) -> bool {
+        matches!(self.client, Client::Gone { .. })
+    }
+
     /// What is to be done about a shepherd of this standing.
     pub fn judge(&self, now: Time, standing: Standing) -> Verdict {
         let Client::Gone { since } = self.client else { return Verdict::Leave };
@@ -108,6 +114,9 @@ mod tests {
         assert_eq!(guardian.judge(NOW.after(GRACE * 9), Standing::Busy(GRACE)), Verdict::Leave);
         assert!(!guardian.may_quit(true));
         assert!(guardian.may_quit(false));
+        assert!(!guardian.is_client_gone());
+        guardian.handle_client_gone(NOW);
+        assert!(guardian.is_client_gone());
     }
 
     #[test]

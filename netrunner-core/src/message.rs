@@ -35,6 +35,11 @@ pub enum Order {
     /// Commands get cgroups below the directory that comes with this. What nobody lives for there any
     /// more, when the last shepherd has ended, is the guardian's to end.
     Groups,
+    /// Tokens of a make jobserver are on loan to the client. With this come one end of a socket, the
+    /// reading end of the pipe in which the tokens are while they are at work, and the writing end of
+    /// make's. For each byte that comes down the socket the guardian gives one back and answers with a
+    /// byte. When the client is gone and nothing of its commands is left, it gives all of them back.
+    Loan,
 }
 
 /// The session that a new shepherd lives in.
@@ -122,6 +127,7 @@ mod kind {
     pub(super) const RETIRE: u8 = 34;
     pub(super) const KILL_SHEPHERD: u8 = 35;
     pub(super) const GROUPS: u8 = 36;
+    pub(super) const LOAN: u8 = 37;
     pub(super) const HELLO: u8 = 64;
     pub(super) const SPAWNED: u8 = 65;
     pub(super) const SPAWN_FAILED: u8 = 66;
@@ -150,6 +156,7 @@ impl Order {
     pub fn descriptors(&self) -> usize {
         match self {
             Order::Guard | Order::Bear(_) | Order::Groups => 1,
+            Order::Loan => 3,
             Order::Retire | Order::Kill(_) => 0,
         }
     }
@@ -167,6 +174,7 @@ impl Order {
             Order::Retire => wire::frame(out, kind::RETIRE, 0, |_| ()),
             Order::Kill(pid) => wire::frame(out, kind::KILL_SHEPHERD, 0, |out| out.u32(pid.0)),
             Order::Groups => wire::frame(out, kind::GROUPS, 1, |_| ()),
+            Order::Loan => wire::frame(out, kind::LOAN, 3, |_| ()),
         }
     }
 
@@ -182,6 +190,7 @@ impl Order {
             kind::RETIRE => Ok(Order::Retire),
             kind::KILL_SHEPHERD => Ok(Order::Kill(Pid::decode(from)?)),
             kind::GROUPS => Ok(Order::Groups),
+            kind::LOAN => Ok(Order::Loan),
             other => Err(WireError::UnknownKind(other)),
         })?;
         expect(&frame, order.descriptors())?;

@@ -17,6 +17,7 @@ use netrunner_core::supervise::Standing;
 
 use crate::event_loop::{self, Birth};
 use crate::lane::{Flow, Lane};
+use crate::loan::{self, Loan};
 use crate::procfs::Kinship;
 use crate::sys::abi::*;
 use crate::sys::calls::{self, Children};
@@ -62,6 +63,8 @@ struct Watch {
     shepherds: BTreeMap<Pid, usize>,
     /// The directories below which the client's cgroups are.
     places: Vec<Fd>,
+    /// The tokens that the client has of makes.
+    loans: Vec<Loan>,
     /// While something that is no shepherd may be among the children: when to sweep next.
     sweeping: Option<(Time, Duration)>,
 }
@@ -84,6 +87,7 @@ pub(crate) fn run(charge: Charge) -> ! {
         used: 0,
         shepherds: BTreeMap::new(),
         places: Vec::new(),
+        loans: Vec::new(),
         sweeping: None,
     };
     // The first orders came with the charge.
@@ -97,6 +101,9 @@ impl Watch {
     fn turn(&mut self) {
         let now = calls::now();
         let wait = self.judge(now).map(|at| at.since(now));
+        if !self.loans.is_empty() && self.machine.is_client_gone() && !self.is_at_work() {
+            self.loans.drain(..).for_each(|loan| loan.give_all_back());
+        }
         if self.machine.may_quit(!self.shepherds.is_empty() || self.sweeping.is_some()) {
             if calls::peek_children() != Children::None {
                 // Nobody is known of, and that is no proof.
@@ -108,7 +115,7 @@ impl Watch {
             calls::exit(0);
         }
         let ignored = Pollfd { fd: -1, events: 0, revents: 0 };
-        let mut fds = [ignored; 3];
+        let mut fds = [ignored; 3 + loan::MOST];
         fds[0] = Pollfd { fd: self.signals.number(), events: POLLIN, revents: 0 };
         if !self.client_gone {
             fds[1] = Pollfd { fd: self.client.number(), events: POLLIN, revents: 0 };
@@ -116,11 +123,19 @@ impl Watch {
         if let Some(lane) = &self.lane {
             fds[2] = Pollfd { fd: lane.number(), events: POLLIN, revents: 0 };
         }
+        for (fd, loan) in fds[3..].iter_mut().zip(&self.loans) {
+            if let Some(client) = loan.client() {
+                *fd = Pollfd { fd: client.number(), events: POLLIN, revents: 0 };
+            }
+        }
         if calls::poll(&mut fds, wait).is_err() {
             // ENOMEM, of a call that needs none here: look at everything instead of waiting.
             fds.iter_mut().for_each(|fd| fd.revents = POLLIN);
         }
-        let [signals, client, lane] = fds.map(|fd| fd.revents);
+        let [signals, client, lane, loans @ ..] = fds.map(|fd| fd.revents);
+        if loans.iter().any(|events| *events != 0) {
+            self.loans.retain_mut(Loan::hear);
+        }
         if lane != 0 {
             self.hear();
         }
@@ -211,6 +226,11 @@ impl Watch {
                     let place = descriptors.pop().filter(files::is_cgroup);
                     self.places.extend(place.filter(|_| self.places.len() < MOST_PLACES));
                 }
+                Ok(Order::Loan) => {
+                    // Without it the client sees its end closed, and has to see to them itself.
+                    let room = self.loans.len() < loan::MOST;
+                    self.loans.extend(Loan::new(descriptors).filter(|_| room));
+                }
                 // One guardian has one client.
                 Ok(Order::Guard) | Err(_) => return self.close_lane(),
             }
@@ -231,6 +251,7 @@ impl Watch {
                 // The shepherd. What is the guardian's alone is let go of; the rest is its own copy.
                 self.lane = None;
                 self.places = Vec::new();
+                self.loans = Vec::new();
                 event_loop::run(Birth {
                     lane: far_end,
                     client: self.client.take(),
@@ -275,6 +296,14 @@ impl Watch {
                 self.sweeping = Some((calls::now(), PAUSE));
             }
         }
+    }
+
+    /// Whether anything of the client's commands is left but what it wanted to be kept.
+    fn is_at_work(&self) -> bool {
+        let is_kept = |slot: &usize| {
+            standing::decode(self.slots[*slot].load(Ordering::Acquire)) == Standing::Kept
+        };
+        self.sweeping.is_some() || !self.shepherds.values().all(is_kept)
     }
 
     fn sweep(&self) {

@@ -17,6 +17,7 @@ mod event_loop;
 mod guardian;
 mod lane;
 mod live;
+mod loan;
 mod procfs;
 mod stale;
 mod standing;
@@ -91,9 +92,10 @@ fn take_charge(lane: &mut Lane) -> Result<Fd, Errno> {
         if let Some((frame, mut descriptors)) = lane.next_frame().map_err(|_| Errno(EPROTO))? {
             return match Order::decode(frame) {
                 Ok(Order::Guard) => descriptors.pop().ok_or(Errno(EMFILE)),
-                Ok(Order::Bear(_) | Order::Retire | Order::Kill(_) | Order::Groups) | Err(_) => {
-                    Err(Errno(EPROTO))
-                }
+                Ok(
+                    Order::Bear(_) | Order::Retire | Order::Kill(_) | Order::Groups | Order::Loan,
+                )
+                | Err(_) => Err(Errno(EPROTO)),
             };
         }
         let mut fds = [Pollfd { fd: lane.number(), events: POLLIN, revents: 0 }];

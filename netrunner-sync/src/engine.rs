@@ -62,7 +62,7 @@ struct Launch {
 
 fn prepare(command: &mut Command, streams: Streams, notify: Notify) -> Result<Launch> {
     let runtime = Runtime::current();
-    let rights = Rights::now().map_err(|cause| Error::system("read the own credentials", cause))?;
+    let rights = Rights::now().map_err(credentials_unknown)?;
     let mut prepared = Prepared::check(command, &rights)?;
     pty::check(command)?;
     let group = contain::make(command)?;
@@ -185,9 +185,7 @@ impl Attempt {
 
     /// An idle shepherd, or a new one.
     fn acquire(&mut self) -> Result<Arc<Shepherd>> {
-        self.runtime
-            .ensure_watcher()
-            .map_err(|cause| Error::system("start the watcher thread", cause))?;
+        ensure_watcher(self.runtime)?;
         let session = self.prepared.session();
         loop {
             let guardian = match self.runtime.pool().take(session, &self.rights) {
@@ -197,7 +195,7 @@ impl Attempt {
                 Taken::Ready(shepherd) if self.tries > 1 && shepherd.is_hung_up() => continue,
                 Taken::Ready(shepherd) => return Ok(shepherd),
                 Taken::Ask(guardian) => guardian,
-                Taken::Nobody => self.start_guardian()?,
+                Taken::Nobody => start_guardian(self.runtime, &self.rights)?,
             };
             match bear(&guardian, session) {
                 Ok(shepherd) => return Ok(shepherd),
@@ -212,21 +210,37 @@ impl Attempt {
             }
         }
     }
+}
 
-    fn start_guardian(&self) -> Result<Arc<Guardian>> {
-        let pool = self.runtime.pool();
-        let (guardian, lane) = Guardian::prepare(self.rights.clone())
-            .map_err(|cause| Error::system("prepare a guardian", cause))?;
-        let (guardian, ours) = pool.install(guardian, &self.rights);
-        if ours {
-            if let Err(error) = guardian.start(pool.program().as_deref(), lane) {
-                pool.forget(&guardian);
-                return Err(error);
-            }
-            self.runtime.tell(Word::Guardian(Arc::clone(&guardian)));
+/// The guardian that a command would have now; it is started if there is none.
+pub(crate) fn guardian() -> Result<Arc<Guardian>> {
+    let runtime = Runtime::current();
+    let rights = Rights::now().map_err(credentials_unknown)?;
+    ensure_watcher(runtime)?;
+    runtime.pool().guardian(&rights).map_or_else(|| start_guardian(runtime, &rights), Ok)
+}
+
+fn ensure_watcher(runtime: &'static Runtime) -> Result<()> {
+    runtime.ensure_watcher().map_err(|cause| Error::system("start the watcher thread", cause))
+}
+
+fn credentials_unknown(cause: std::io::Error) -> Error {
+    Error::system("read the own credentials", cause)
+}
+
+fn start_guardian(runtime: &Runtime, rights: &Rights) -> Result<Arc<Guardian>> {
+    let pool = runtime.pool();
+    let (guardian, lane) = Guardian::prepare(rights.clone())
+        .map_err(|cause| Error::system("prepare a guardian", cause))?;
+    let (guardian, ours) = pool.install(guardian, rights);
+    if ours {
+        if let Err(error) = guardian.start(pool.program().as_deref(), lane) {
+            pool.forget(&guardian);
+            return Err(error);
         }
-        Ok(guardian)
+        runtime.tell(Word::Guardian(Arc::clone(&guardian)));
     }
+    Ok(guardian)
 }
 
 fn bear(guardian: &Arc<Guardian>, session: Session) -> std::io::Result<Arc<Shepherd>> {

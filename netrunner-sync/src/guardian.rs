@@ -117,6 +117,14 @@ impl Guardian {
         }
     }
 
+    /// Lends it what it needs to give back a make's tokens: the end of a socket, that of the pipe in which
+    /// the tokens are, and that of make's pipe. See [`Order::Loan`].
+    pub(crate) fn look_after_tokens(&self, ends: [BorrowedFd<'_>; 3]) -> io::Result<()> {
+        let mut bytes = Vec::new();
+        Order::Loan.encode(&mut bytes);
+        lane::send(&self.lane, &bytes, &ends)
+    }
+
     /// Asks it to kill a shepherd. False if it can't be asked.
     pub(crate) fn kill(&self, shepherd: netrunner_core::message::Pid) -> bool {
         let mut bytes = Vec::new();

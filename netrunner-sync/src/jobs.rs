@@ -21,6 +21,7 @@ use crate::wiring::Streams;
 mod active;
 mod drive;
 mod handle;
+mod loan;
 mod queue;
 mod retries;
 mod sink;

@@ -121,6 +121,11 @@ impl Pool {
         }
     }
 
+    /// The guardian that serves a thread of these rights, if there is one.
+    pub(crate) fn guardian(&self, rights: &Rights) -> Option<Arc<Guardian>> {
+        self.lock().guardian.as_ref().filter(|guardian| guardian.serves(rights)).map(Arc::clone)
+    }
+
     /// Makes `guardian` the one to ask, unless there is one; returns the one that there is, and
     /// whether it is this.
     pub(crate) fn install(&self, guardian: Guardian, rights: &Rights) -> (Arc<Guardian>, bool) {

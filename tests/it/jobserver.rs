@@ -1,6 +1,9 @@
-//! `Jobs` with tokens of their own; those of a real make are the command line's tests' matter.
+//! `Jobs` with tokens of their own, or with those of a make that the test plays; real makes are the command
+//! line's tests' matter.
 
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
 use std::time::Duration;
 
 use netrunner_sync::{Command, Finished, Jobs, Jobserver, Reason, Retries};
@@ -127,5 +130,141 @@ fn another_try_has_a_pipe_too() {
         let output = jobs.next().expect("told").result.expect("it ran");
         assert_eq!((output.status.code(), &output.stdout[..]), (Some(0), &b"++\n"[..]));
         assert_eq!(fs::read_to_string("tries").expect("the tries").lines().count(), 3);
+    });
+}
+
+/// The pipe of a make that has announced it to this process.
+struct Make {
+    read: File,
+    write: File,
+}
+
+impl Make {
+    /// With these tokens, each of its own kind, as a make may have them.
+    fn with(tokens: &[u8]) -> Make {
+        let (read, write) = rustix::pipe::pipe().expect("a pipe");
+        let (read, mut write) = (File::from(read), File::from(write));
+        write.write_all(tokens).expect("there is room");
+        let flags = format!("-j --jobserver-auth={},{}", read.as_raw_fd(), write.as_raw_fd());
+        netrunner_tests::sys::set_var("CARGO_MAKEFLAGS", &flags);
+        Make { read, write }
+    }
+
+    fn jobs(&self) -> Jobs {
+        let jobserver = Jobserver::from_env().expect("reach it").expect("it is announced");
+        let mut jobs = Jobs::new(64);
+        jobs.jobserver(jobserver);
+        jobs
+    }
+
+    /// How many tokens are free.
+    fn free(&self) -> usize {
+        rustix::io::ioctl_fionread(&self.read).expect("ask") as usize
+    }
+
+    /// All that are free, sorted.
+    fn tokens(self) -> String {
+        let Make { mut read, write } = self;
+        drop(write);
+        let mut tokens = String::new();
+        read.read_to_string(&mut tokens).expect("read");
+        let mut tokens: Vec<_> = tokens.chars().collect();
+        tokens.sort_unstable();
+        tokens.into_iter().collect()
+    }
+}
+
+#[test]
+fn a_makes_tokens_come_back_as_they_were_before_the_jobs_are_dropped() {
+    arena(|| {
+        let make = Make::with(b"abc");
+        let mut jobs = make.jobs();
+        let locks = Locks::new("running");
+        for _ in 0..9 {
+            jobs.push(puppet("lock-in running await go"));
+        }
+        drive_until(&mut jobs, "four run, one by the process's own token", || {
+            locks.all().iter().filter(|lock| lock.holder().is_some()).count() == 4
+        });
+        assert_eq!((jobs.running(), make.free()), (4, 0));
+        fs::write("go", "").expect("let them go");
+        assert_eq!(jobs.by_ref().filter(Finished::is_success).count(), 9);
+        drop(jobs);
+        // At once, and not when somebody comes to it.
+        assert_eq!(make.tokens(), "abc");
+    });
+}
+
+#[test]
+fn a_makes_tokens_come_back_without_the_guardian_that_was_told_of_them() {
+    arena(|| {
+        let make = Make::with(b"abcdefgh");
+        let mut jobs = make.jobs();
+        let locks = Locks::new("running");
+        for _ in 0..5 {
+            jobs.push(puppet("lock-in running await go"));
+        }
+        assert_eq!(jobs.start(), 5);
+        locks.wait_held(5);
+        signal(guardian_of(locks.all()[0].wait_held()), libc::SIGKILL);
+        // Others start, and the next guardian is told.
+        for _ in 0..10 {
+            jobs.push(puppet("lock-in running await go"));
+        }
+        drive_until(&mut jobs, "nine run", || {
+            locks.all().iter().filter(|lock| lock.holder().is_some()).count() == 9
+        });
+        fs::write("go", "").expect("let them go");
+        assert_eq!(jobs.by_ref().filter(Finished::is_success).count(), 15);
+        drop(jobs);
+        assert_eq!(make.tokens(), "abcdefgh");
+    });
+}
+
+#[test]
+fn a_stopped_guardian_keeps_no_token_and_nobody_waiting_for_long() {
+    arena(|| {
+        let make = Make::with(b"abc");
+        let mut jobs = make.jobs();
+        jobs.push(puppet("lock a await go"));
+        jobs.push(puppet("lock b await go"));
+        assert_eq!(jobs.start(), 2);
+        let guardian = guardian_of(lock("a").wait_held());
+        lock("b").wait_held();
+        signal(guardian, libc::SIGSTOP);
+        wait_state(guardian, 'T');
+        fs::write("go", "").expect("let them go");
+        assert_eq!(jobs.by_ref().filter(Finished::is_success).count(), 2);
+        drop(jobs);
+        let free = make.free();
+        signal(guardian, libc::SIGCONT);
+        assert_eq!(free, 3);
+        // Nor are they given back twice, now that it hears what it was asked for.
+        assert_eq!(Command::new("true").status().expect("run").code(), Some(0));
+        assert_eq!(make.tokens(), "abc");
+    });
+}
+
+#[test]
+fn a_makes_tokens_are_not_given_back_by_a_forked_copy() {
+    arena(|| {
+        let make = Make::with(b"abc");
+        let mut jobs = make.jobs();
+        jobs.push(puppet("lock a await go"));
+        jobs.push(puppet("lock b await go"));
+        assert_eq!(jobs.start(), 2);
+        match netrunner_tests::sys::fork().expect("fork") {
+            netrunner_tests::sys::Forked::Copy => {
+                drop(jobs);
+                netrunner_tests::sys::exit_now(0);
+            }
+            netrunner_tests::sys::Forked::Origin(_) => netrunner_tests::sys::wait_any(true),
+        };
+        // One of them runs by the process's own; others may be on offer at this moment.
+        assert!(make.free() < 3);
+        fs::write("go", "").expect("let them go");
+        assert_eq!(jobs.by_ref().filter(Finished::is_success).count(), 2);
+        drop(jobs);
+        assert_eq!(make.tokens(), "abc");
     });
 }

@@ -201,6 +201,44 @@ fn a_guardian_removes_nothing_from_what_is_no_place_of_cgroups() {
 }
 
 #[test]
+fn a_guardian_gives_tokens_from_pipe_to_pipe_and_to_nothing_else() {
+    arena_with_pidfds(|| {
+        let guardian = Guardian::start();
+        let (from, into) = rustix::pipe::pipe().expect("a pipe");
+        let (back, make) = rustix::pipe::pipe().expect("a pipe");
+        rustix::io::write(&into, b"abc").expect("there is room");
+        let file = File::options().read(true).append(true).create(true).open("a-file");
+        let file = file.expect("open");
+        let (_, stranger) = Lane::pair();
+        for wrong in [
+            [stranger.as_fd(), file.as_fd(), make.as_fd()],
+            [stranger.as_fd(), from.as_fd(), file.as_fd()],
+            [stranger.as_fd(), from.as_fd(), stranger.as_fd()],
+            [file.as_fd(), from.as_fd(), make.as_fd()],
+            [from.as_fd(), make.as_fd(), into.as_fd()],
+        ] {
+            guardian.lane.order(Order::Loan, &wrong).expect("order");
+            guardian.assert_serves();
+        }
+        let (ours, theirs) = Lane::pair();
+        let right = [theirs.as_fd(), from.as_fd(), make.as_fd()];
+        for _ in 0..20 {
+            guardian.lane.order(Order::Loan, &right).expect("order");
+        }
+        // One for each byte, and what there is not can't be given.
+        ours.send(b"+", &[stranger.as_fd()]).expect("send");
+        assert!(ours.wait(rustix::event::PollFlags::IN, PATIENCE));
+        assert_eq!(rustix::io::ioctl_fionread(&back), Ok(1));
+        ours.send(&[b'+'; 1000], &[]).expect("send");
+        guardian.assert_serves();
+        guardian.over();
+        wait_nothing_left(PATIENCE);
+        assert_eq!(rustix::io::ioctl_fionread(&back), Ok(3));
+        assert_eq!(std::fs::read("a-file").expect("read"), b"");
+    });
+}
+
+#[test]
 fn a_guardian_kills_its_own_shepherds_and_nobody_else() {
     arena_with_pidfds(|| {
         let mut canary = Canary::new();

@@ -139,16 +139,19 @@ fn random_orders_leave_nothing_and_hurt_nobody() {
                     Order::Retire,
                     Order::Guard,
                     Order::Groups,
+                    Order::Loan,
                 ]);
                 let mut bytes = ordered(order);
                 if random.chance(40) {
                     random.damage(&mut bytes);
                 }
                 let strange = descriptor(random, &guardian.lane);
-                let passed = match random.below(6) {
+                let (from, to) = rustix::pipe::pipe().expect("a pipe");
+                let passed = match random.below(7) {
                     0 => vec![],
                     1 => vec![theirs.as_fd(), strange.as_fd()],
                     2 => vec![strange.as_fd()],
+                    3 => vec![theirs.as_fd(), from.as_fd(), to.as_fd()],
                     _ => vec![theirs.as_fd()],
                 };
                 let _ = guardian.lane.send(&bytes, &passed);

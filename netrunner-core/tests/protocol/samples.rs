@@ -106,6 +106,7 @@ pub(crate) fn for_each(mut with: impl FnMut(Message<'_>)) {
     with(Message::Order(Order::Retire));
     with(Message::Order(Order::Kill(Pid(0x7fff_ffff))));
     with(Message::Order(Order::Groups));
+    with(Message::Order(Order::Loan));
     for_each_spawn(|spawn| with(Message::Request(Request::Spawn(spawn))));
     let id = CommandId(0xfffe_fdfc);
     for signal in [1, 15, 64] {

@@ -106,7 +106,11 @@ constants! {
     O_DIRECTORY: i32 = 0o200_000;
     O_NOFOLLOW: i32 = 0o400_000;
     O_CLOEXEC: i32 = 0o2_000_000;
+    O_NONBLOCK: i32 = 0o4_000;
+    F_SETFL: i32 = 4;
     F_DUPFD_CLOEXEC: i32 = 1030;
+    S_IFMT: u32 = 0o170_000;
+    S_IFIFO: u32 = 0o10_000;
     POLLIN: i16 = 1;
     POLLOUT: i16 = 4;
     POLLERR: i16 = 8;
@@ -237,7 +241,10 @@ pub(crate) struct Identity {
 #[derive(Clone, Copy, Debug, Default)]
 pub(crate) struct Stat {
     pub(crate) identity: Identity,
-    pub(crate) rest: [u64; 16],
+    pub(crate) links: u64,
+    pub(crate) mode: u32,
+    pub(crate) user: u32,
+    pub(crate) rest: [u64; 14],
 }
 
 /// `struct statfs`.
@@ -351,6 +358,7 @@ mod tests {
         assert_eq!(size_of::<Stat>(), size_of::<libc::stat>());
         assert_eq!(offset_of!(Identity, device), offset_of!(libc::stat, st_dev));
         assert_eq!(offset_of!(Identity, inode), offset_of!(libc::stat, st_ino));
+        assert_eq!(offset_of!(Stat, mode), offset_of!(libc::stat, st_mode));
         assert_eq!(size_of::<CloneArgs>(), size_of::<libc::clone_args>());
         assert_eq!(offset_of!(CloneArgs, stack), offset_of!(libc::clone_args, stack));
         assert_eq!(offset_of!(CloneArgs, cgroup), offset_of!(libc::clone_args, cgroup));

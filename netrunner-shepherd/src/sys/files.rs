@@ -1,9 +1,10 @@
 //! System calls on what lies below an open directory, and the list of it.
 
 use core::ffi::CStr;
+use core::time::Duration;
 
 use super::abi::*;
-use super::calls::{Errno, Fd, check, plain};
+use super::calls::{self, Errno, Fd, check, plain};
 use super::x86_64::syscall;
 
 /// Opens what `name` is in `directory`, but no link.
@@ -38,6 +39,23 @@ pub(crate) fn is_cgroup(directory: &Fd) -> bool {
     asked.is_ok() && told.kind == CGROUP2_SUPER_MAGIC
 }
 
+/// Whether it is an end of a pipe, with a name or without.
+pub(crate) fn is_pipe(file: &Fd) -> bool {
+    stat_of(file, c"", AT_EMPTY_PATH).is_some_and(|stat| stat.mode & S_IFMT == S_IFIFO)
+}
+
+/// Whether there is something to read in a pipe.
+pub(crate) fn has_unread(pipe: &Fd) -> bool {
+    let mut fds = [Pollfd { fd: pipe.number(), events: POLLIN, revents: 0 }];
+    calls::poll(&mut fds, Some(Duration::ZERO)).is_ok() && fds[0].revents & POLLIN != 0
+}
+
+/// Lets no call on this file wait, whoever else has it.
+pub(crate) fn never_wait(file: &Fd) -> bool {
+    let arguments = [file.number() as usize, F_SETFL as usize, O_NONBLOCK as usize, 0, 0, 0];
+    plain(NR_FCNTL, arguments).is_ok()
+}
+
 /// Takes the lock of a file that nobody has (`flock(2)`); false if somebody has it.
 pub(crate) fn lock(file: &Fd) -> bool {
     let how = (LOCK_EX | LOCK_NB) as usize;
@@ -64,11 +82,15 @@ pub(crate) fn is_still(above: &Fd, name: &CStr, directory: &Fd) -> bool {
 }
 
 fn identity(directory: &Fd, name: &CStr, flags: i32) -> Option<Identity> {
+    stat_of(directory, name, flags).map(|stat| stat.identity)
+}
+
+fn stat_of(directory: &Fd, name: &CStr, flags: i32) -> Option<Stat> {
     let mut stat = Stat::default();
     let (name, to) = (name.as_ptr() as usize, &raw mut stat as usize);
     let arguments = [directory.number() as usize, name, to, flags as usize, 0, 0];
     // SAFETY: the name ends with a NUL, and the structure is writable and of the kernel's size.
-    check(unsafe { syscall(NR_NEWFSTATAT, arguments) }).ok().map(|_| stat.identity)
+    check(unsafe { syscall(NR_NEWFSTATAT, arguments) }).ok().map(|_| stat)
 }
 
 /// What an entry of a directory is, as far as anybody asks.

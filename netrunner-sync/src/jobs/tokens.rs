@@ -7,7 +7,7 @@
 //! Whether somebody wants a token can't be seen from the other end of a pipe. Of our own tokens all that
 //! are free are lent out at once, evenly, and what stays in the pipe is taken back when it is needed. Those
 //! of a surrounding make are only offered for a moment, since others wait for them too: whoever wants
-//! one is blocked in a read, and takes it at once.
+//! one is blocked in a read, and takes it at once. How none of them is ever lost is `loan`'s matter.
 
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -25,6 +25,7 @@ use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::JobId;
+use super::loan::Loan;
 use crate::command::Command;
 use crate::error::{Error, Result};
 use crate::lane::above_stdio;
@@ -42,7 +43,8 @@ const VARIABLES: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
 ///
 /// With [`Jobs::jobserver`](super::Jobs::jobserver) each job needs one of its tokens, and `make`, `cargo`
 /// and the like that are started as jobs take more for what they do in parallel. The tokens of a job that
-/// is killed are free again.
+/// is killed are free again, and when this process is killed, a surrounding make has all of its again once
+/// nothing of the jobs is left.
 ///
 /// ```
 /// use netrunner_sync::{Command, Jobs, Jobserver};
@@ -70,18 +72,15 @@ pub struct Jobserver {
 enum Origin {
     Own,
     /// A surrounding make's.
-    Outer {
-        read: Arc<OwnedFd>,
-        write: OwnedFd,
-    },
+    Outer(Loan),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Token {
     /// That which each process has by being started.
     Implicit,
-    /// One that was read, which is to be written back as it was.
-    Byte(u8),
+    /// One of a jobserver's.
+    Other,
 }
 
 /// How jobs are told of their pipe.
@@ -100,7 +99,7 @@ impl Jobserver {
     pub fn new(tokens: usize) -> Result<Jobserver> {
         let cpus = || std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let count = if tokens == 0 { cpus() } else { tokens };
-        let hand = vec![Token::Byte(b'+'); count];
+        let hand = vec![Token::Other; count];
         Ok(Jobserver { origin: Origin::Own, hand, form: Form::Descriptors })
     }
 
@@ -125,7 +124,7 @@ impl Jobserver {
         };
         let read = open(&read, OFlags::RDONLY).map_err(unreachable)?;
         let write = open(&write, OFlags::WRONLY).map_err(unreachable)?;
-        let origin = Origin::Outer { read: Arc::new(read), write };
+        let origin = Origin::Outer(Loan::new(read, write).map_err(unreachable)?);
         Ok(Some(Jobserver { origin, hand: vec![Token::Implicit], form: Form::Descriptors }))
     }
 
@@ -202,7 +201,7 @@ impl Tokens {
 
     /// Takes one for another job; what nobody has taken out of its pipe may be it.
     pub(super) fn take(&mut self) -> Option<Taken> {
-        let token = self.server.hand.pop().or_else(|| self.server.read());
+        let token = self.server.hand.pop().or_else(|| self.server.take());
         let token = token.or_else(|| self.shares.values_mut().find_map(Share::reclaim));
         self.starved = token.is_none();
         token.map(Taken)
@@ -211,8 +210,8 @@ impl Tokens {
     /// What to wait for, if somebody waits.
     pub(super) fn source(&self) -> Option<Arc<OwnedFd>> {
         match &self.server.origin {
-            Origin::Outer { read, .. } if self.starved => Some(Arc::clone(read)),
-            Origin::Outer { .. } | Origin::Own => None,
+            Origin::Outer(loan) if self.starved => Some(loan.source()),
+            Origin::Outer(_) | Origin::Own => None,
         }
     }
 
@@ -277,7 +276,7 @@ impl Tokens {
         match self.server.origin {
             Origin::Own if wanted && self.starved => {}
             Origin::Own => self.spread(now),
-            Origin::Outer { .. } => self.offer(wanted, now),
+            Origin::Outer(_) => self.offer(wanted, now),
         }
         if !wanted {
             self.starved = false;
@@ -329,7 +328,7 @@ impl Tokens {
         if !wanted {
             for share in self.shares.values_mut() {
                 if share.rests <= now && share.unclaimed() == 0 {
-                    let Some(token) = self.server.hand.pop().or_else(|| self.server.read()) else {
+                    let Some(token) = self.server.hand.pop().or_else(|| self.server.take()) else {
                         break;
                     };
                     share.lend(token);
@@ -341,37 +340,24 @@ impl Tokens {
     }
 }
 
-impl Drop for Tokens {
-    /// What was stopped just now may still be at work for its grace.
-    fn drop(&mut self) {
-        for (_, share) in std::mem::take(&mut self.shares) {
-            self.server.hand.push(share.own);
-            self.server.hand.extend(share.lent);
-        }
-        self.server.give_back();
-    }
-}
-
 /// A token for a job that is about to start.
 pub(super) struct Taken(Token);
 
 impl Jobserver {
     /// One of a surrounding make's, if one is free.
-    fn read(&mut self) -> Option<Token> {
-        match &self.origin {
+    fn take(&mut self) -> Option<Token> {
+        match &mut self.origin {
             Origin::Own => None,
-            Origin::Outer { read, .. } => read_byte(read).map(Token::Byte),
+            Origin::Outer(loan) => loan.take().then_some(Token::Other),
         }
     }
 
     /// Gives a surrounding make back what is free and its.
     fn give_back(&mut self) {
-        let Origin::Outer { write, .. } = &self.origin else { return };
-        self.hand.retain(|token| match token {
-            Token::Implicit => true,
-            // A make that is gone needs none.
-            Token::Byte(byte) => rustix::io::write(write, &[*byte]) == Err(Errno::AGAIN),
-        });
+        let Origin::Outer(loan) = &mut self.origin else { return };
+        let before = self.hand.len();
+        self.hand.retain(|token| *token == Token::Implicit);
+        loan.give_back(before - self.hand.len());
     }
 }
 
@@ -390,22 +376,21 @@ impl Share {
 
     /// Takes one back that nobody has taken out.
     fn reclaim(&mut self) -> Option<Token> {
-        if self.lent.is_empty() {
+        if self.lent.is_empty() || !take_byte(&self.read) {
             return None;
         }
-        read_byte(&self.read)?;
         self.lent.pop()
     }
 }
 
-fn read_byte(from: &OwnedFd) -> Option<u8> {
+/// False if somebody was quicker.
+fn take_byte(from: &OwnedFd) -> bool {
     let mut byte = [0];
     loop {
         match rustix::io::read(from, &mut byte) {
-            Ok(1) => return Some(byte[0]),
+            Ok(1) => return true,
             Err(Errno::INTR) => {}
-            // EAGAIN: somebody was quicker.
-            Ok(_) | Err(_) => return None,
+            Ok(_) | Err(_) => return false,
         }
     }
 }

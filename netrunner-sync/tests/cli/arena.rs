@@ -55,7 +55,7 @@ pub(crate) fn nothing_is_left() {
 }
 
 /// The children of this process that have not ended, by their names.
-fn children() -> Vec<(u32, String)> {
+pub(crate) fn children() -> Vec<(u32, String)> {
     let own = getpid().as_raw_nonzero().to_string();
     let entries = std::fs::read_dir("/proc").unwrap();
     let numbers = entries.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok());

@@ -1,5 +1,6 @@
 //! `netrunner jobs --jobserver` between a real make and real makes and cargos: how many work at a time is
-//! counted by those who work.
+//! counted by those who work. Until as many as are expected have worked at the same time, none of them ends,
+//! so that it is never for want of time that they have not; they give up after some seconds.
 
 use std::fmt::Write as _;
 use std::process::Command;
@@ -15,13 +16,28 @@ fn makefile(goals: usize, worker: &str) -> String {
     format!("all: {}\n{}:\n\t@{worker}\n", names.join(" "), names.join(" "))
 }
 
+/// A program that counts itself at work, and does `work` meanwhile.
+fn program(folder: &Folder, name: &str, work: &str) -> String {
+    let text = format!(
+        "#!/bin/sh\ncd {}\necho + >> log\n\
+         patience=1000\n\
+         until [ -e reached ] || [ $patience = 0 ]; do\n  \
+         now=$(($(grep -c + log) - $(grep -c -- - log)))\n  \
+         [ $now -ge $(cat expected) ] && touch reached\n  \
+         sleep 0.01; patience=$((patience - 1))\ndone\nsleep 0.05\n\
+         cd \"$OLDPWD\"\n{work}\ncode=$?\necho - >> {}\nexit $code\n",
+        folder.path(""),
+        folder.path("log")
+    );
+    let path = folder.write(name, &text);
+    assert!(Command::new("chmod").args(["+x", &path]).status().unwrap().success());
+    path
+}
+
 impl Site {
     fn new() -> Site {
         let folder = Folder::new();
-        let log = folder.path("log");
-        let worker = format!("#!/bin/sh\necho + >> {log}\nsleep 0.05\necho - >> {log}\n");
-        let worker = folder.write("worker", &worker);
-        assert!(Command::new("chmod").args(["+x", &worker]).status().unwrap().success());
+        let worker = program(&folder, "worker", "");
         folder.write("inner.mk", &makefile(6, &worker));
         // Holds the tokens that it takes for ever, and does not die of TERM.
         let deaf = makefile(6, "trap '' TERM; touch $@; while :; do sleep 1; done");
@@ -35,6 +51,12 @@ impl Site {
 
     fn make(&self, name: &str) -> String {
         format!("make -s --no-print-directory -f {}", self.path(name))
+    }
+
+    /// So many are expected to work at the same time.
+    fn expect(&self, count: usize) {
+        self.0.write("log", "");
+        self.0.write("expected", &count.to_string());
     }
 
     /// How many worked at a time at most, since the last time.
@@ -58,12 +80,13 @@ impl Site {
         let _ = writeln!(text, "jobs:\n\t+{NETRUNNER} jobs --jobserver {options} {list} || true");
         let _ = writeln!(
             text,
-            "then: jobs\n\t@mv {log} {log}.jobs; touch {log}",
+            "then: jobs\n\t@mv {log} {log}.jobs; touch {log}; rm -f {}",
+            self.path("reached"),
             log = self.path("log")
         );
         let _ = writeln!(text, "\t+@$(MAKE) -s --no-print-directory -f {}", self.path("inner.mk"));
         self.0.write("outer.mk", &text);
-        self.0.write("log", "");
+        self.expect(tokens);
         let mut make = fresh("make");
         let file = self.path("outer.mk");
         make.args(["-s", "--no-print-directory", &format!("-j{tokens}"), "-f", &file]);
@@ -109,8 +132,7 @@ fn the_last_make_gets_what_the_others_leave() {
     let site = Site::new();
     let ended = site.outer(4, "", &format!("{}\n", site.make("inner.mk")));
     no_token_is_lost(&ended);
-    let [most, after] = site.most_of_both();
-    assert!((2..=4).contains(&most) && after == 4, "{most}, {after}");
+    assert_eq!(site.most_of_both(), [4, 4], "{ended:?}");
 }
 
 #[test]
@@ -130,7 +152,7 @@ fn tokens_of_killed_jobs_go_back() {
 #[test]
 fn without_a_make_it_serves_as_many_as_there_are_cpus() {
     let site = Site::new();
-    site.0.write("log", "");
+    site.expect(1);
     let list = site.0.write("list", &format!("{}\n", site.make("inner.mk")).repeat(2));
     end(alone({
         let mut command = fresh("taskset");
@@ -145,7 +167,7 @@ fn without_a_make_it_serves_as_many_as_there_are_cpus() {
 fn a_make_that_keeps_its_jobserver_to_itself_is_one_job_at_a_time() {
     let site = Site::new();
     let list = site.0.write("list", &format!("{}\n", site.path("worker")).repeat(4));
-    site.0.write("log", "");
+    site.expect(1);
     let rule = format!("all:\n\t@{NETRUNNER} jobs --jobserver --progress off {list}\n");
     let file = site.0.write("no-plus.mk", &rule);
     let mut make = fresh("make");
@@ -171,12 +193,7 @@ fn a_cargo_in_a_job_takes_part() {
     }
     let workspace = format!("[workspace]\nresolver = \"2\"\nmembers = [{}]\n", members.join(", "));
     site.0.write("Cargo.toml", &workspace);
-    let log = site.path("log");
-    let wrapper = format!(
-        "#!/bin/sh\necho + >> {log}\nsleep 0.05\n\"$@\"\ncode=$?\necho - >> {log}\nexit $code\n"
-    );
-    let wrapper = site.0.write("wrapper", &wrapper);
-    assert!(Command::new("chmod").args(["+x", &wrapper]).status().unwrap().success());
+    let wrapper = program(&site.0, "wrapper", "\"$@\"");
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
     let build = format!(
         "cd {} && RUSTC_WRAPPER={wrapper} CARGO_TARGET_DIR={} {cargo} build -q --offline -j8\n",
@@ -186,6 +203,5 @@ fn a_cargo_in_a_job_takes_part() {
     let list = build + &format!("{}\n", site.make("inner.mk"));
     let ended = site.outer(3, "", &list);
     no_token_is_lost(&ended);
-    let [most, after] = site.most_of_both();
-    assert!((2..=3).contains(&most) && after == 3, "{most}, {after}: {ended:?}");
+    assert_eq!(site.most_of_both(), [3, 3], "{ended:?}");
 }

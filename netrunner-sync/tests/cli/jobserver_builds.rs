@@ -4,8 +4,12 @@
 
 use std::fmt::Write as _;
 use std::process::Command;
+use std::time::Duration;
 
-use crate::harness::{Ended, NETRUNNER, end, fresh};
+use crate::arena::{arena, children, nothing_is_left};
+use crate::builds::{Instants, kills};
+use crate::harness::{Ended, Live, NETRUNNER, end, fresh, signal, until};
+use crate::jobs::number_in;
 use crate::jobserver::{alone, no_token_is_lost};
 use crate::project::Project;
 
@@ -91,4 +95,41 @@ fn a_make_that_is_killed_among_the_jobs_takes_no_token_along() {
     so_many_at_most(&project, &ended);
     let built = [1, 2].map(|part| project.built_in(part));
     assert!(built[0] < 40 && built[1] == 40, "it was not killed half-way: {built:?}");
+}
+
+#[test]
+fn a_make_has_all_its_tokens_again_whenever_a_build_under_it_is_killed() {
+    arena(|| {
+        let kills = kills();
+        let mut instants = Instants::seeded();
+        let project = Project::new(3, 40);
+        let (pid, go) = (project.folder.path("pid"), project.folder.path("go"));
+        let list =
+            project.folder.write("list", &format!("{}\n{}\n", project.make(1), project.make(2)));
+        // The make goes on when nothing of it is left.
+        let recipe = format!(
+            "\t+@sh -c 'echo $$$$ > {pid}; exec {NETRUNNER} jobs --jobserver --progress off {list}' || true\n\
+             \t@while ! [ -e {go} ]; do sleep 0.01; done"
+        );
+        for _ in 0..kills {
+            let _ = std::fs::remove_file(&pid);
+            let _ = std::fs::remove_file(&go);
+            project.clean();
+            let make = Live::start(outer(&project, &recipe));
+            let netrunner = number_in(&project.folder, "pid");
+            let built = 1 + instants.below(80) as usize;
+            until("so much is built", || project.built() > built);
+            std::thread::sleep(Duration::from_micros(instants.below(20_000)));
+            signal(netrunner, libc::SIGKILL);
+            until("its guardian is gone", || {
+                !children().iter().any(|(_, name)| name == "nr-guardian")
+            });
+            std::fs::write(&go, "").unwrap();
+            let ended = make.end().expect(0);
+            no_token_is_lost(&ended);
+            assert_eq!(project.most().0, TOKENS, "{ended:?}");
+            nothing_is_left();
+        }
+        println!("{kills} kills");
+    });
 }

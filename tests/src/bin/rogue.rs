@@ -130,9 +130,9 @@ impl Rogue {
             let guard = self.guard.as_mut().expect("a lane to the client");
             match guard.next_order(LIMIT) {
                 Heard::Said(Order::Bear(_)) => {}
-                Heard::Said(Order::Guard | Order::Retire | Order::Kill(_) | Order::Groups) => {
-                    continue;
-                }
+                Heard::Said(
+                    Order::Guard | Order::Retire | Order::Kill(_) | Order::Groups | Order::Loan,
+                ) => continue,
                 Heard::Silence | Heard::End | Heard::Nonsense(_) => sys::exit_now(0),
             }
             let far_end = guard.descriptors.pop().expect("a far end");
