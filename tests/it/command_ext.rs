@@ -248,15 +248,14 @@ fn a_descriptor_can_have_any_number_that_client_or_shepherd_use_themselves() {
     arena(|| {
         fs::create_dir("elsewhere").expect("a directory");
         let mut child = puppet("sleep forever").spawn().expect("spawn");
-        let shepherd = shepherd_of(child.id());
+        let numbers = |pid| procs::descriptors(pid).into_iter().map(|(number, _)| number);
+        let ours = numbers(shepherd_of(child.id())).chain(numbers(std::process::id()));
+        let used: Vec<RawFd> = ours.filter(|number| *number > 2).collect();
+        assert!(used.len() > 6, "{used:?}");
         child.stop().expect("stop");
         // Also where the command has another directory, which travels as one more descriptor.
         for directory in [None, Some("elsewhere")] {
-            let numbers = |pid| procs::descriptors(pid).into_iter().map(|(number, _)| number);
-            let used: Vec<RawFd> =
-                numbers(shepherd).chain(numbers(std::process::id())).filter(|n| *n > 2).collect();
-            assert!(used.len() > 6, "{used:?}");
-            for number in used.into_iter().chain(3..20) {
+            for number in used.iter().copied().chain(3..20) {
                 let mut command = puppet(&format!("read-fd {number} fds"));
                 if let Some(directory) = directory {
                     command.current_dir(directory);

@@ -56,6 +56,9 @@ pub(crate) fn arena<F: FnOnce()>(body: F) {
     let name = name.trim_end_matches("::{{closure}}");
     let name = name.split_once("::").expect("a test in a module").1;
     if std::env::var("NETRUNNER_TEST_ARENA").as_deref() == Ok(name) {
+        if lacks(Lack::Reuse) {
+            netrunner_sync::Shepherds::max_idle(0);
+        }
         body();
         return;
     }
@@ -151,6 +154,15 @@ pub(crate) fn skip(why: &str) {
 /// Whether the arena does without this, so that a test asserts the weaker thing that is left.
 pub(crate) fn lacks(lack: Lack) -> bool {
     Lacks::of(lacks::LACKS).has(lack)
+}
+
+/// False, loudly, where no shepherd is used twice: for a test of what only such a one does.
+pub(crate) fn reuses_shepherds() -> bool {
+    let reuses = !lacks(Lack::Reuse);
+    if !reuses {
+        skip("its subject is a shepherd that is used again");
+    }
+    reuses
 }
 
 /// False, loudly, where root is needed and not there.
@@ -375,7 +387,10 @@ pub(crate) fn fd_count() -> usize {
 /// Waits until as many descriptors are open as before: the watcher may still be closing some.
 #[track_caller]
 pub(crate) fn wait_fd_count(count: usize) {
-    if !reached_within(PATIENCE, || fd_count() == count) {
+    // The lane of the last command may have been among them, and gone since.
+    let fewer = lacks(Lack::Reuse);
+    let as_before = |now: usize| now == count || fewer && now < count;
+    if !reached_within(PATIENCE, || as_before(fd_count())) {
         panic!("there were {count} descriptors, now: {:#?}", procs::descriptors(process::id()));
     }
 }

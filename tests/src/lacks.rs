@@ -1,5 +1,5 @@
-//! Features of the kernel that a test's arena can do without, forced from outside: NetRunner has no
-//! switch for it, so none can be thrown by accident.
+//! Features of the kernel, and one of NetRunner's own, that a test's arena can do without, forced from
+//! outside: NetRunner has no switch for it, so none can be thrown by accident.
 //!
 //! `NETRUNNER_TEST_WITHOUT=pidfd,close_range` names them. The arena then answers the calls in
 //! question in place of the kernel, for everything that the test runs, and writes down each call
@@ -40,15 +40,19 @@ pub enum Lack {
     CloseRange,
     /// The `children` files in `/proc` (`CONFIG_PROC_CHILDREN`).
     Children,
+    /// Shepherds that are used again, and with them all that a shepherd remembers: nothing that the
+    /// kernel has. Test and client ask for it themselves, by `Shepherds::max_idle`.
+    Reuse,
 }
 
 /// Each by its name.
-pub const ALL: [(&str, Lack); 5] = [
+pub const ALL: [(&str, Lack); 6] = [
     ("memfd", Lack::Memfd),
     ("pidfd", Lack::Pidfd),
     ("clone", Lack::Clone),
     ("close_range", Lack::CloseRange),
     ("children", Lack::Children),
+    ("reuse", Lack::Reuse),
 ];
 
 /// Some of them, and how the calls are refused.
@@ -86,7 +90,8 @@ impl Lacks {
     /// command, and another answers, whose own calls go through.
     pub fn start(&self, mut command: Command) -> io::Result<Child> {
         command.env_remove(WITHOUT).env(LACKS, &self.names);
-        if self.lacks.is_empty() {
+        let rules = self.rules();
+        if rules.is_empty() {
             return command.spawn();
         }
         let refusals = std::env::var_os(REFUSALS)
@@ -101,7 +106,6 @@ impl Lacks {
                 lacks.serve(&listener, refusals);
             }
         });
-        let rules = self.rules();
         let started = std::thread::spawn(move || {
             let listener = seccomp::install(&rules).map_err(|error| {
                 // Not skipped: a run that takes nothing away would prove nothing.
@@ -141,6 +145,7 @@ impl Lacks {
                 // The shepherd reads these files with this flag, and looks at hundreds of others for
                 // want of them: each that came this way would cost two switches of context, and so long
                 // does a kill wait for its file in a storm that leaves us no processor.
+                Lack::Reuse => {}
                 Lack::Children => {
                     let (mask, value) = (libc::O_NOFOLLOW | libc::O_ACCMODE, libc::O_NOFOLLOW);
                     rules.push(by(2, libc::SYS_openat, mask, value));

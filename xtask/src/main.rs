@@ -21,7 +21,8 @@ usage: cargo xtask TASK [ARG…]
   test [ARG…]             the whole test suite; ARGs go to `cargo test`. Without any, the promises'
                           tests once more, without what an old kernel or a sandbox may lack
   test --without NAMES    the promises' tests without memfd, pidfd, clone, close_range or children:
-                          names with commas, `all` at once, or `each` alone; ARGs may follow
+                          names with commas, `all` at once, or `each` alone; or without reuse of
+                          shepherds: `reuse`; ARGs may follow
   check [NAME…]           fmt, syntax (MSRV), tidy, clippy, program, doc, package; or those named
   run [OPTION…] -- CMD…   run CMD under the `netrunner` command; OPTIONs are those of `netrunner run`
   doctor [--json]         what this system offers, by the `netrunner` command

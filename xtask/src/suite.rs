@@ -8,6 +8,10 @@ use crate::step::{self, Result, cargo};
 /// What NetRunner can do without, each by the name that the tests know it by.
 const FEATURES: [&str; 5] = ["memfd", "pidfd", "clone", "close_range", "children"];
 
+/// What NetRunner does to save time and can do without: a run of its own, because without it the
+/// others are hardly ever tried a second time.
+const REUSE: &str = "reuse";
+
 /// Runs all tests; without arguments the promises' once more, without all of these features at once.
 ///
 /// Tests start `netrunner` and `puppet` from the folder of the test binaries, and cargo builds a
@@ -32,6 +36,7 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
 pub(crate) fn run_in_full(root: &Path) -> Result<()> {
     run(root, &[])?;
     without(root, "each", &[])?;
+    promises_without(root, REUSE, &[])?;
     // What is a file and no call is never denied but missing.
     let denied = FEATURES.iter().filter(|name| **name != "children");
     denied
@@ -49,10 +54,10 @@ fn without(root: &Path, names: &str, args: &[String]) -> Result<()> {
 }
 
 fn promises_without(root: &Path, names: &str, args: &[String]) -> Result<()> {
-    let unknown = |name: &&str| !FEATURES.contains(name) && *name != "eperm";
+    let unknown = |name: &&str| !FEATURES.contains(name) && ![REUSE, "eperm"].contains(name);
     if let Some(name) = names.split(',').find(unknown) {
         let known = FEATURES.join(", ");
-        return Err(format!("nothing to do without is called `{name}`, only {known}").into());
+        return Err(format!("nothing to do without is called `{name}`, only {known}, {REUSE}").into());
     }
     eprintln!("xtask: without {names}");
     let mut tests = tests(root);

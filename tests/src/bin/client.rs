@@ -45,6 +45,7 @@ use netrunner_sync::{
     Stdio, WinSize,
 };
 use netrunner_tests::failed::{fail, must};
+use netrunner_tests::lacks::{self, Lack, Lacks};
 use netrunner_tests::script::Words;
 use netrunner_tests::sys::{self, Forked, OnSignal, Waited};
 use netrunner_tests::{procs, wait};
@@ -63,6 +64,9 @@ mod told;
 fn main() {
     sys::alarm(wait::scaled(Duration::from_secs(150)).as_secs() as u32);
     sys::no_core_files();
+    if Lacks::of(lacks::LACKS).has(Lack::Reuse) {
+        Shepherds::max_idle(0);
+    }
     let script: Vec<OsString> = std::env::args_os().skip(1).collect();
     Client::default().perform(&script);
     sys::exit_now(0);
