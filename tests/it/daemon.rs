@@ -161,7 +161,7 @@ fn one_that_ends_before_it_is_ready_says_how() {
         assert!(error.to_string().ends_with("is not ready: it exited with code 3"), "{error}");
         assert_eq!(error.output().expect("told").stdout, b"no-such-config\n");
         assert_eq!(daemon.wait().expect("its status").code(), Some(3));
-        // A line of it does not count any more.
+        // What has no line end is no line.
         let daemon = Daemon::builder(puppet("write up exit 3")).ready(Ready::line("up")).start();
         assert!(daemon.expect("start").wait_ready().unwrap_err().is_not_ready());
     });
@@ -433,5 +433,24 @@ fn what_a_daemon_cannot_have_is_said_before_it_is_started() {
         let missing = Daemon::builder(netrunner_sync::Command::new("no-such-program")).start();
         assert!(missing.unwrap_err().is_not_found());
         assert_no_puppets();
+    });
+}
+
+#[test]
+fn handles_can_be_used_by_several_threads() {
+    fn by_all<T: Send + Sync>(it: T) -> T {
+        it
+    }
+    arena(|| {
+        let daemon = by_all(start("sleep forever"));
+        std::thread::scope(|scope| {
+            let waiters: Vec<_> = (0..4).map(|_| scope.spawn(|| daemon.wait())).collect();
+            daemon.kill().expect("kill");
+            for waiter in waiters {
+                let status = waiter.join().expect("no panic").expect("wait");
+                assert_eq!(status.signal(), Some(libc::SIGKILL));
+            }
+        });
+        by_all(Daemon::builder(puppet("exit 0")).start().map(drop)).expect("start");
     });
 }

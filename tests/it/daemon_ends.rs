@@ -243,3 +243,63 @@ fn in_a_forked_copy_a_daemon_is_nobodys_and_stays_unharmed() {
         assert_eq!(*last, "Over []");
     });
 }
+
+#[test]
+fn a_shepherd_that_is_stopped_hangs_neither_a_stop_nor_a_drop() {
+    arena(|| {
+        for drops in [false, true] {
+            let builder = Daemon::builder(puppet(STUBBORN)).restart(Restart::always());
+            let daemon = builder.start().expect("start");
+            lock("below").wait_held();
+            let shepherd = shepherd_of(daemon.id().expect("it runs"));
+            signal(shepherd, libc::SIGSTOP);
+            wait_state(shepherd, 'T');
+            if drops {
+                drop(daemon);
+            } else {
+                assert!(daemon.stop().unwrap_err().is_shepherd_lost());
+            }
+            lock("leader").wait_free(GRACE_AND_2S);
+            lock("below").wait_free(GRACE_AND_2S);
+            for name in ["leader", "below"] {
+                fs::remove_file(name).expect("for the next round");
+            }
+        }
+    });
+}
+
+#[test]
+fn a_guardian_that_is_killed_is_replaced_for_a_restart() {
+    arena(|| {
+        let builder = Daemon::builder(puppet("lock serving sleep forever")).restart(eager());
+        let daemon = builder.start().expect("start");
+        let pid = lock("serving").wait_held();
+        let guardian = guardian_of(pid);
+        signal(guardian, libc::SIGKILL);
+        wait_gone(guardian, PATIENCE);
+        signal(pid, libc::SIGKILL);
+        assert!(daemon.wait_run(2, scaled(PATIENCE)).expect("ready"));
+        assert_ne!(lock("serving").wait_held(), pid);
+    });
+}
+
+#[test]
+fn what_could_not_be_ended_is_told_and_nothing_is_started_beside_it() {
+    arena(|| {
+        if !is_root() {
+            return;
+        }
+        // A set-uid program of root's, run by a user whose shepherd may not touch it.
+        fs::copy(PUPPET, "set-uid").expect("copy");
+        let mode = std::os::unix::fs::PermissionsExt::from_mode(0o4755);
+        fs::set_permissions("set-uid", mode).expect("mode");
+        let script = "become 0 ignore TERM sleep forever";
+        let out = run_client(&format!(
+            "become 65534 program ./set-uid timeout 100 serve [ {script} ] serve-wait"
+        ));
+        for puppet in others().iter().filter(|proc| proc.comm == "set-uid") {
+            signal(puppet.pid, libc::SIGKILL);
+        }
+        assert!(out.contains("[is_unkillable]") && out.ends_with("runs: 1\n"), "{out}");
+    });
+}

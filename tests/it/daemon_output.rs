@@ -2,10 +2,11 @@
 
 use std::fs;
 use std::sync::mpsc::channel;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use netrunner_sync::{Command, Daemon, LogFile, Ready, Restart, Stdio, Stream};
-use netrunner_tests::wait::{PATIENCE, wait_until};
+use netrunner_tests::wait::{PATIENCE, scaled, wait_until};
 use netrunner_tests::{pattern, sys};
 
 use crate::daemon::{eager, start};
@@ -94,6 +95,25 @@ fn a_callback_that_blocks_or_panics_holds_neither_its_daemon_up_nor_others() {
         blocked.stop().expect("stop");
         panics.stop().expect("stop");
         drop(go);
+    });
+}
+
+#[test]
+fn a_callback_may_stop_its_own_daemon() {
+    arena(|| {
+        let place: Arc<OnceLock<Daemon>> = Arc::default();
+        let (stopped, told) = channel();
+        let seen = Arc::clone(&place);
+        let daemon = Daemon::builder(puppet("print up sleep forever"))
+            .on_line(move |_, _| {
+                wait_until("the handle", PATIENCE, || seen.get().is_some());
+                let daemon = seen.get().expect("it is set");
+                stopped.send(daemon.stop().expect("stop").success()).expect("send");
+            })
+            .start()
+            .expect("start");
+        place.set(daemon).expect("once");
+        assert_eq!(told.recv_timeout(scaled(PATIENCE)), Ok(false));
     });
 }
 

@@ -3,6 +3,7 @@
 //! | words | |
 //! |---|---|
 //! | `serve [ … ]` | starts a daemon that is always started again, on top of the earlier ones |
+//! | `serve-wait` | waits for the end of the last one, and prints the error and the number of its runs |
 //! | `serve-drop` | drops all of them, in the reverse order |
 //! | `serve-in-copy` | a raw copy of this process uses the last one, prints what it is told, and ends |
 
@@ -35,6 +36,13 @@ impl Serving {
                 let builder = Daemon::builder(command(words.bracketed(verb)));
                 let builder = builder.restart(restart.give_up_after(u32::MAX));
                 self.daemons.push(must(verb, builder.stdin_queue(1 << 10).start()));
+            }
+            "serve-wait" => {
+                let daemon = must(verb, self.daemons.iter().last().ok_or("there is none"));
+                let told =
+                    daemon.wait().err().map_or_else(|| "ok".to_owned(), |it| told::line(&it));
+                let runs = daemon.health().run;
+                must("print", writeln!(std::io::stdout(), "{told}\nruns: {runs}"));
             }
             "serve-drop" => self.daemons = Daemons::new(),
             "serve-in-copy" => {

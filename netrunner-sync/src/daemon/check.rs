@@ -212,3 +212,41 @@ fn is_connected(socket: &OwnedFd) -> bool {
     let (own, peer) = (rustix::net::getsockname(socket), rustix::net::getpeername(socket));
     matches!((own, peer), (Ok(own), Ok(Some(peer))) if made && own != peer)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::{Ipv4Addr, TcpListener};
+
+    use rustix::event::{PollFd, PollFlags, poll};
+
+    /// Waits until a connection is made or refused.
+    fn connect(socket: &OwnedFd, address: SocketAddr) {
+        match rustix::net::connect(socket, &address) {
+            Ok(()) | Err(Errno::INPROGRESS) => {}
+            Err(errno) => panic!("{errno}"),
+        }
+        poll(&mut [PollFd::new(socket, PollFlags::OUT)], None).unwrap();
+    }
+
+    #[test]
+    fn a_connection_counts_unless_it_was_refused_or_leads_to_itself() {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let address = listener.local_addr().unwrap();
+        let made = socket(address).unwrap();
+        connect(&made, address);
+        assert!(is_connected(&made));
+
+        drop((listener, made));
+        let refused = socket(address).unwrap();
+        connect(&refused, address);
+        assert!(!is_connected(&refused));
+
+        let own = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap();
+        let itself = socket(own).unwrap();
+        rustix::net::bind(&itself, &own).unwrap();
+        connect(&itself, own);
+        assert!(rustix::net::getpeername(&itself).is_ok(), "it is a connection");
+        assert!(!is_connected(&itself));
+    }
+}
