@@ -124,7 +124,11 @@ fn dropping_the_jobs_stops_all_that_run() {
         locks.wait_free(GRACE_AND_2S);
         wait_no_puppets(GRACE_AND_2S);
         // The watcher has heard what became of each: their shepherds are there for the next.
-        assert!(!reuses_shepherds() || reached_within(PATIENCE, || Shepherds::idle() >= 4), "{}", Shepherds::idle());
+        assert!(
+            !reuses_shepherds() || reached_within(PATIENCE, || Shepherds::idle() >= 4),
+            "{}",
+            Shepherds::idle()
+        );
     });
 }
 

@@ -57,7 +57,9 @@ fn promises_without(root: &Path, names: &str, args: &[String]) -> Result<()> {
     let unknown = |name: &&str| !FEATURES.contains(name) && ![REUSE, "eperm"].contains(name);
     if let Some(name) = names.split(',').find(unknown) {
         let known = FEATURES.join(", ");
-        return Err(format!("nothing to do without is called `{name}`, only {known}, {REUSE}").into());
+        return Err(
+            format!("nothing to do without is called `{name}`, only {known}, {REUSE}").into()
+        );
     }
     eprintln!("xtask: without {names}");
     let mut tests = tests(root);
