@@ -91,6 +91,16 @@ enum Drops {
 impl Daemon {
     /// What this command is to be as a daemon. Its outputs are read and its input is empty, unless the
     /// command says otherwise.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon};
+    ///
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
+    /// let daemon = Daemon::builder(command).start()?;
+    /// assert!(daemon.id().is_some());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn builder(command: Command) -> DaemonBuilder {
         DaemonBuilder::new(command)
@@ -108,6 +118,18 @@ impl Daemon {
     /// Waits until it is ready: the run that is alive, or a later one. How long that may take is said by
     /// its [`Ready`]; without restarts it is never longer.
     ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon, Ready};
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "echo no such database; exit 3"]);
+    /// let daemon = Daemon::builder(command).ready(Ready::line("serving")).start()?;
+    /// let error = daemon.wait_ready().unwrap_err();
+    /// assert!(error.is_not_ready());
+    /// assert_eq!(error.output().unwrap().stdout, b"no such database\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`is_not_ready`](crate::Error::is_not_ready) where it is over; the error's
@@ -118,6 +140,17 @@ impl Daemon {
     }
 
     /// As [`wait_ready`](Daemon::wait_ready), for at most so long; false if it is not ready by then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::{Command, Daemon, Ready};
+    ///
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
+    /// let daemon = Daemon::builder(command).ready(Ready::line("never")).start()?;
+    /// assert!(!daemon.wait_ready_timeout(Duration::from_millis(10))?);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -200,6 +233,20 @@ impl Daemon {
 
     /// As [`send`](Daemon::send), but waits for room, until a point in time.
     ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use netrunner_sync::{Command, Daemon};
+    ///
+    /// let daemon = Daemon::builder(Command::new("cat")).stdin_queue(4).start()?;
+    /// for word in ["one\n", "two\n"] {
+    ///     daemon.send_deadline(word, Instant::now() + Duration::from_secs(30))?;
+    /// }
+    /// daemon.close_stdin();
+    /// daemon.wait()?;
+    /// assert_eq!(daemon.recent(), b"one\ntwo\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`send`](Daemon::send).
@@ -213,6 +260,18 @@ impl Daemon {
     }
 
     /// Sends a signal to the process group of the run that is alive.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon, Ready, Signal};
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "trap 'echo read again; exit 0' HUP; echo up; while :; do sleep 0.01; done"]);
+    /// let daemon = Daemon::builder(command).ready(Ready::line("up")).start()?;
+    /// daemon.wait_ready()?;
+    /// daemon.signal(Signal::HUP)?;
+    /// assert!(daemon.wait()?.success());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -247,7 +306,19 @@ impl Daemon {
         self.wait()
     }
 
-    /// Kills it with all its descendants by SIGKILL, and returns at once.
+    /// Kills it with all its descendants by SIGKILL, and returns at once. It is not started again.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon, Restart};
+    ///
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
+    /// let daemon = Daemon::builder(command).restart(Restart::always()).start()?;
+    /// daemon.kill()?;
+    /// assert_eq!(daemon.wait()?.code(), None); // SIGKILL
+    /// assert_eq!(daemon.health().run, 1);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -274,6 +345,17 @@ impl Daemon {
     }
 
     /// As [`wait`](Daemon::wait), for at most so long; `None` if it is not over by then.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::{Command, Daemon};
+    ///
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
+    /// let daemon = Daemon::builder(command).start()?;
+    /// assert_eq!(daemon.wait_timeout(Duration::from_millis(10))?, None);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

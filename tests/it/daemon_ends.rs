@@ -118,6 +118,43 @@ fn a_drop_at_any_moment_of_restarts_leaves_nothing() {
     });
 }
 
+#[test]
+fn a_stop_in_the_middle_of_a_restart_ends_what_that_has_started() {
+    arena(|| {
+        for drops in [false, true] {
+            let pause = Duration::from_millis(200);
+            let builder = Daemon::builder(puppet("lock serving sleep forever"));
+            let daemon = builder.restart(Restart::always().pause(pause)).start().expect("start");
+            let pid = lock("serving").wait_held();
+            let shepherd = shepherd_of(pid);
+            signal(pid, libc::SIGKILL);
+            wait_until("the pause", PATIENCE, || daemon.health().state == DaemonState::Pausing);
+            // It is idle now, and gets the next run: which begins only when it goes on.
+            signal(shepherd, libc::SIGSTOP);
+            wait_state(shepherd, 'T');
+            std::thread::sleep(pause * 2);
+            assert_eq!(daemon.health().state, DaemonState::Pausing);
+            let go_on = || {
+                signal(shepherd, libc::SIGCONT);
+                wait_state(shepherd, 'S');
+            };
+            if drops {
+                drop(daemon);
+                go_on();
+            } else {
+                std::thread::scope(|scope| {
+                    let stop = scope.spawn(|| daemon.stop());
+                    std::thread::sleep(pause);
+                    go_on();
+                    stop.join().expect("no panic").expect("stop");
+                });
+            }
+            wait_no_puppets(GRACE_AND_2S);
+            fs::remove_file("serving").expect("for the next round");
+        }
+    });
+}
+
 /// Three, each of which writes a line into `ends` before it ends.
 fn three() -> Daemons {
     let mut daemons = Daemons::new();

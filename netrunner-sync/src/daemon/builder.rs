@@ -69,7 +69,7 @@ impl DaemonBuilder {
         }
     }
 
-    /// When it counts as ready; by default as soon as it runs.
+    /// When it counts as ready; by default as soon as it runs. [`Ready`] has examples.
     #[must_use]
     pub fn ready(mut self, ready: Ready) -> DaemonBuilder {
         self.ready = Some(ready);
@@ -77,6 +77,17 @@ impl DaemonBuilder {
     }
 
     /// When it is started again after it has ended; by default never.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::{Command, Daemon, Restart};
+    ///
+    /// let restart = Restart::on_failure().pause(Duration::from_millis(1)).give_up_after(2);
+    /// let daemon = Daemon::builder(Command::new("false")).restart(restart).start()?;
+    /// assert_eq!(daemon.wait()?.code(), Some(1));
+    /// assert_eq!(daemon.health().run, 3);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn restart(mut self, restart: Restart) -> DaemonBuilder {
         self.restart = restart;
@@ -85,6 +96,17 @@ impl DaemonBuilder {
 
     /// Keeps the last so many bytes of what it has written, both outputs in the order in which they were
     /// read, for [`Daemon::recent`]; 8 KiB by default, and none with 0.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon};
+    ///
+    /// let mut command = Command::new("seq");
+    /// command.arg("100000");
+    /// let daemon = Daemon::builder(command).keep_last(7).start()?;
+    /// daemon.wait()?;
+    /// assert_eq!(daemon.recent(), b"100000\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn keep_last(mut self, bytes: usize) -> DaemonBuilder {
         self.recent = bytes;
@@ -92,7 +114,7 @@ impl DaemonBuilder {
     }
 
     /// Appends what it writes to a file. That is written by the thread that looks after all daemons: a
-    /// file system that hangs holds them up.
+    /// file system that hangs holds them up. [`LogFile`] has an example.
     #[must_use]
     pub fn log_file(mut self, file: LogFile) -> DaemonBuilder {
         self.file = Some(file);
@@ -134,6 +156,17 @@ impl DaemonBuilder {
 
     /// Gives it a standard input that [`Daemon::send`] writes to, with a queue for so many bytes; without
     /// one it is empty.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon};
+    ///
+    /// let daemon = Daemon::builder(Command::new("cat")).stdin_queue(1 << 10).start()?;
+    /// daemon.send("hello\n")?;
+    /// daemon.close_stdin();
+    /// daemon.wait()?;
+    /// assert_eq!(daemon.recent(), b"hello\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn stdin_queue(mut self, bytes: usize) -> DaemonBuilder {
         self.stdin = bytes;

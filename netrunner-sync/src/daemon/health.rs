@@ -3,6 +3,15 @@
 use crate::report::Report;
 
 /// Where a [`Daemon`](crate::Daemon) stands.
+///
+/// ```
+/// use netrunner_sync::{Command, Daemon, DaemonState};
+///
+/// let daemon = Daemon::builder(Command::new("true")).start()?;
+/// daemon.wait()?;
+/// assert_eq!(daemon.health().state, DaemonState::Over);
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DaemonState {
