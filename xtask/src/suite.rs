@@ -14,8 +14,8 @@ const REUSE: &str = "reuse";
 
 /// Runs all tests; without arguments the promises' once more, without all of these features at once.
 ///
-/// Tests start `netrunner` and `puppet` from the folder of the test binaries, and cargo builds a
-/// command for the tests of its own package only. So everything is built first.
+/// Tests start `netrunner`, `puppet` and the examples from the folder of the test binaries, and cargo builds
+/// a command for the tests of its own package only. So everything is built first.
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
     build(root)?;
     match args.split_first() {
@@ -68,7 +68,7 @@ fn promises_without(root: &Path, names: &str, args: &[String]) -> Result<()> {
 }
 
 fn build(root: &Path) -> Result<()> {
-    step::run(cargo(root).args(["build", "--workspace", "--all-features", "--bins"]))
+    step::run(cargo(root).args(["build", "--workspace", "--all-features", "--bins", "--examples"]))
 }
 
 fn tests(root: &Path) -> step::Command {
