@@ -10,13 +10,13 @@ use crate::spawn::Notify;
 pub use crate::guard::ALLOWANCE;
 
 /// What the client knows of one lane.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Conversation {
     greeted: bool,
     state: State,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum State {
     /// The shepherd is free.
     Idle,
@@ -170,7 +170,7 @@ impl Conversation {
 
 /// The patience with the shepherd of a command that was dropped: it is asked to stop it at once,
 /// and killed when it has not reacted by grace + 1 s, so that its tree falls to the guardian.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Patience {
     until: Time,
     killed: bool,

@@ -7,7 +7,7 @@ use crate::message::{CommandId, Pid, Reason};
 use crate::wire::{Reader, WireError, Writer};
 
 /// Why a program was not executed.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SpawnFailed {
     /// The command.
     pub id: CommandId,
@@ -20,7 +20,7 @@ pub struct SpawnFailed {
 }
 
 /// The steps of a spawn that can fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Making a shepherd.
     Shepherd,
@@ -78,7 +78,7 @@ const STEPS: [Step; 16] = [
 ];
 
 /// How a command ended.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Exited {
     /// The command.
     pub id: CommandId,
@@ -101,7 +101,7 @@ pub struct Exited {
 }
 
 /// The child's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     /// The status as `wait4(2)` gave it.
     Status(i32),
@@ -110,7 +110,7 @@ pub enum End {
 }
 
 /// What becomes of the shepherd after a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// It is clean and takes the next command.
     Idle,
@@ -119,7 +119,7 @@ pub enum Fate {
 }
 
 /// Resource usage (`getrusage(2)`).
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Usage {
     /// Time in user mode.
     pub user: Duration,
@@ -156,7 +156,7 @@ impl Usage {
 }
 
 /// A descendant by number and name.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
     /// Its number.
     pub pid: Pid,

@@ -13,15 +13,15 @@ use crate::supervise::Standing;
 pub const ALLOWANCE: Duration = Duration::from_secs(1);
 
 /// What the guardian knows of its client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Guardian {
     client: Client,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Client {
     Here,
-    /// It let go of the lane on purpose; its commands run on.
+    /// It will ask for nothing more, and keeps the lane beside its commands, which run on.
     Retired,
     Gone {
         since: Time,
@@ -51,7 +51,7 @@ impl Guardian {
         Guardian { client: Client::Here }
     }
 
-    /// The client said that it lets go of the lane.
+    /// The client said that it will ask for nothing more.
     pub fn handle_retire(&mut self) {
         match self.client {
             Client::Here => self.client = Client::Retired,
@@ -59,12 +59,11 @@ impl Guardian {
         }
     }
 
-    /// The lane is closed. Without a word before, the client has ended or executed another program.
+    /// The lane is closed: the client has ended or executed another program, or has nothing here any
+    /// more that could be ended wrongly. One that asks for nothing more keeps it until then, for an
+    /// `execve(2)` is told by nothing else.
     pub fn handle_lane_closed(&mut self, now: Time) {
-        match self.client {
-            Client::Here => self.client = Client::Gone { since: now },
-            Client::Retired | Client::Gone { .. } => {}
-        }
+        self.handle_client_gone(now);
     }
 
     /// The client has ended.
@@ -110,7 +109,6 @@ mod tests {
         let mut guardian = Guardian::new();
         assert_eq!(guardian.judge(NOW, Standing::Busy(GRACE)), Verdict::Leave);
         guardian.handle_retire();
-        guardian.handle_lane_closed(NOW);
         assert_eq!(guardian.judge(NOW.after(GRACE * 9), Standing::Busy(GRACE)), Verdict::Leave);
         assert!(!guardian.may_quit(true));
         assert!(guardian.may_quit(false));
@@ -131,10 +129,12 @@ mod tests {
     }
 
     #[test]
-    fn a_retired_client_that_ends_is_gone() {
-        let mut guardian = Guardian::new();
-        guardian.handle_retire();
-        guardian.handle_client_gone(NOW);
-        assert_eq!(guardian.judge(NOW.after(ALLOWANCE), Standing::Idle), Verdict::Kill);
+    fn a_retired_client_that_ends_or_executes_something_else_is_gone() {
+        for ends in [Guardian::handle_client_gone, Guardian::handle_lane_closed] {
+            let mut guardian = Guardian::new();
+            guardian.handle_retire();
+            ends(&mut guardian, NOW);
+            assert_eq!(guardian.judge(NOW.after(ALLOWANCE), Standing::Idle), Verdict::Kill);
+        }
     }
 }

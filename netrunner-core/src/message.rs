@@ -20,15 +20,15 @@ pub struct CommandId(pub u32);
 pub struct Pid(pub u32);
 
 /// From the client to its guardian.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Order {
     /// Become the guardian of the client whose pidfd comes with this; on a kernel without pidfds one
     /// end of a socket, the other end of which the client keeps for as long as it needs a guardian.
     Guard,
     /// Fork a shepherd that serves the lane whose far end comes with this.
     Bear(Session),
-    /// The client lets go of the lane on purpose and lives on: its running commands are no reason
-    /// to act.
+    /// The client lives on and will ask for nothing more: its running commands are no reason to act. It
+    /// keeps the lane open beside them, for the end of the lane is the client's.
     Retire,
     /// `SIGKILL` this shepherd, which does not react, and of which the client has no pidfd.
     Kill(Pid),
@@ -43,7 +43,7 @@ pub enum Order {
 }
 
 /// The session that a new shepherd lives in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Session {
     /// One of its own, without a terminal.
     Own,
@@ -67,7 +67,7 @@ pub enum Request<'a> {
 }
 
 /// Why a command is over. The first cause wins.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The child ended without NetRunner's doing.
     Exited,
@@ -84,7 +84,7 @@ pub enum Reason {
 }
 
 /// From a shepherd to the client.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// The first words on each lane, with the shepherd's pidfd if the kernel has such. The version of
     /// the protocol is in the header.

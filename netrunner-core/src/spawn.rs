@@ -55,7 +55,7 @@ pub enum Environment<'a> {
 pub const REMEMBERED: usize = 32 << 10;
 
 /// Which messages the client wants about a command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Notify {
     /// `Spawned` once the program is executed, then the end.
     Start,
@@ -64,7 +64,7 @@ pub enum Notify {
 }
 
 /// The times and the manner of a command's end.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Terms {
     /// From the spawn until the stop ladder begins.
     pub timeout: Option<Duration>,
@@ -80,7 +80,7 @@ pub struct Terms {
 }
 
 /// What is done with descendants that outlive the child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Leftovers {
     /// They are stopped.
     Stop,

@@ -33,7 +33,7 @@ const SIGWINCH: u8 = 28;
 const SIGCONT: u8 = if cfg!(target_os = "linux") { 18 } else { 19 };
 
 /// What the machine asks its shell to do, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Action {
     /// Send a signal to the child's group.
     SignalGroup(u8),
@@ -62,7 +62,7 @@ pub enum Action {
 }
 
 /// What the guardian must know of a shepherd, should the client go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Standing {
     /// It has no command, and must go with the client.
     Idle,
@@ -77,20 +77,20 @@ pub enum Standing {
 pub struct OutOfTurn;
 
 /// The state of one shepherd.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Hash)]
 pub struct Supervisor {
     phase: Phase,
     client: Client,
     actions: VecDeque<Action>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Client {
     Here,
     Gone,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 enum Phase {
     /// Ready for a command.
     Idle,
@@ -102,7 +102,7 @@ enum Phase {
     Over,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 struct Command {
     id: CommandId,
     terms: Terms,
@@ -118,19 +118,19 @@ struct Command {
 }
 
 /// Whether what outlived the child is written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Noted {
     No,
     Yes,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Child {
     Lives,
     Ended,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum Ladder {
     Calm,
     Settling { until: Time },

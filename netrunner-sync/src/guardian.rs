@@ -155,7 +155,8 @@ impl Guardian {
 
     /// Lets go of it: it stays beside the commands that run, and then ends.
     ///
-    /// The word has to be said, as a lane that closes without it means that the client has ended.
+    /// The word has to be said, or it would wait for orders as long as the client lives. The lane stays open
+    /// beside its commands: should the client execute another program, only the end of the lane tells.
     pub(crate) fn let_go(&self) {
         if !self.let_go.swap(true, Ordering::AcqRel) {
             let mut bytes = Vec::new();

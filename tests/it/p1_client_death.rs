@@ -187,6 +187,31 @@ fn children_die_when_the_client_execs() {
     });
 }
 
+/// The guardian that was let go of hears of an exec by its lane alone.
+#[test]
+fn children_die_when_a_client_execs_that_has_let_go_of_their_guardian() {
+    arena(|| {
+        let script = format!(
+            "quiet spawn [ lock leader fork [ setsid ignore TERM lock below sleep forever ] sleep forever ] \
+             refresh touch ready await go exec {PUPPET} lock successor sleep forever"
+        );
+        let client = client(&script);
+        let child = lock("leader").wait_held();
+        lock("below").wait_held();
+        wait_file("ready");
+        let shepherd = shepherd_of(child);
+        signal(shepherd, libc::SIGSTOP);
+        wait_state(shepherd, 'T');
+        std::fs::write("go", "").expect("tell the client to exec");
+        lock("successor").wait_held();
+        lock("leader").wait_free(GRACE_AND_2S);
+        lock("below").wait_free(GRACE_AND_2S);
+        lock("successor").assert_held();
+        client.kill();
+        wait_nothing_left(GRACE_AND_2S);
+    });
+}
+
 #[test]
 fn a_client_that_execs_itself_runs_commands_again() {
     arena(|| {

@@ -31,10 +31,11 @@ pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
     }
 }
 
-/// What takes too long for each change: the promises without each of the features alone, once as an
+/// What takes too long for each change: the model in depth, the promises without each of the features alone, once as an
 /// old kernel answers and once as a careless sandbox does.
 pub(crate) fn run_in_full(root: &Path) -> Result<()> {
     run(root, &[])?;
+    explore_in_depth(root)?;
     without(root, "each", &[])?;
     promises_without(root, REUSE, &[])?;
     // What is a file and no call is never denied but missing.
@@ -42,6 +43,15 @@ pub(crate) fn run_in_full(root: &Path) -> Result<()> {
     denied
         .map(|name| format!("{name},eperm"))
         .try_for_each(|names| promises_without(root, &names, &[]))
+}
+
+/// The model of the whole, within wider bounds (`netrunner-core/tests/model`). One exploration at a time, for
+/// each keeps millions of states.
+fn explore_in_depth(root: &Path) -> Result<()> {
+    let mut model = cargo(root);
+    model.args(["test", "--release", "--package", "netrunner-core", "--test", "model"]);
+    model.args(["--", "--nocapture", "--test-threads", "1"]).env("NETRUNNER_MODEL", "deep");
+    step::run(&mut model)
 }
 
 /// Without these: names with commas, `all` at once, or `each` alone.
