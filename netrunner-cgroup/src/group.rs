@@ -174,7 +174,8 @@ impl Group {
             return Err(Error::Alive { group: self.path.clone() });
         }
         let stats = self.stats();
-        remove::remove(self.leaf.above.as_fd(), self.leaf.name.as_c_str(), deadline)
+        let (above, name) = self.place();
+        remove::remove(above, name, self.dir.as_fd(), deadline)
             .map_err(|errno| self.failed("remove", errno))?;
         make::undo(&self.way);
         Ok(stats)

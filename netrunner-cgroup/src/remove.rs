@@ -71,11 +71,13 @@ pub(crate) fn wait_empty(dir: BorrowedFd<'_>, deadline: Instant) -> Result<bool,
     }
 }
 
-/// Removes the groups below and then the group itself, which must be empty. What has just died can keep
-/// a group busy for a moment, and so can somebody who makes another group in it at the same time.
+/// Removes the groups below and then the group itself, which was emptied. What has just died can keep a
+/// group busy for a moment, and so can somebody who makes another group in it at the same time. Who comes in
+/// only now is killed as well.
 pub(crate) fn remove(
     above: BorrowedFd<'_>,
     name: impl Arg + Copy,
+    dir: BorrowedFd<'_>,
     deadline: Instant,
 ) -> Result<(), Errno> {
     let mut pause = Duration::from_micros(100);
@@ -84,6 +86,9 @@ pub(crate) fn remove(
             Err(Errno::BUSY | Errno::NOTEMPTY) if Instant::now() < deadline => {}
             Ok(()) | Err(Errno::NOENT) => return Ok(()),
             Err(errno) => return Err(errno),
+        }
+        if is_populated(dir) == Ok(true) {
+            let _ = kill(dir); // Somebody else may have removed it meanwhile: the next try tells.
         }
         std::thread::sleep(pause);
         pause = (pause * 2).min(Duration::from_millis(50));
@@ -176,6 +181,24 @@ mod tests {
     use std::process::{Command, Stdio};
 
     use super::*;
+
+    /// A process that was on its way into a group while that was being ended.
+    #[test]
+    fn who_comes_in_after_the_last_look_is_killed_before_the_group_is_removed() {
+        let Ok(place) = crate::Place::detect() else {
+            eprintln!("SKIPPED: no cgroup v2 here");
+            return;
+        };
+        let group = crate::Cgroup::auto().create_in(&place).expect("it may be made");
+        let deadline = Instant::now() + Duration::from_secs(60);
+        assert!(empty(group.as_fd(), deadline).expect("ours"));
+        let mut late = Command::new("sleep").arg("1000").spawn().expect("it is everywhere");
+        group.add(late.id()).expect("it may be moved");
+        let (above, name) = group.place();
+        remove(above, name, group.as_fd(), deadline).expect("it can be killed");
+        assert!(!group.path().exists());
+        assert!(!late.wait().expect("ours").success());
+    }
 
     /// The way of kernels before 5.14, on the present one.
     #[test]

@@ -141,5 +141,5 @@ fn end(above: BorrowedFd<'_>, name: &CStr, dir: BorrowedFd<'_>) -> std::result::
     if !remove::empty(dir, deadline)? {
         return Err(Errno::BUSY);
     }
-    remove::remove(above, name, deadline)
+    remove::remove(above, name, dir, deadline)
 }

@@ -178,6 +178,30 @@ fn nested_groups_of_the_child_go_along() {
     });
 }
 
+/// A group that has a threaded one below it, into which the command has moved a thread of its own.
+#[test]
+fn a_command_with_a_thread_in_a_group_of_its_own_is_killed_whole() {
+    arena(|| {
+        let Some(place) = place() else { return };
+        let script = "thread [ touch second sleep forever ] await second lock leader sleep forever";
+        let mut child =
+            puppet(script).cgroup(Cgroup::at(name()).expect("a good path")).spawn().expect("spawn");
+        lock("leader").wait_held();
+        let part = folder(&place).join("part");
+        std::fs::create_dir(&part).expect("make a group");
+        std::fs::write(part.join("cgroup.type"), "threaded").expect("make it threaded");
+        let threads = std::fs::read_dir(format!("/proc/{}/task", child.id())).expect("it lives");
+        let mut threads = threads.map(|it| it.expect("a thread").file_name().into_string());
+        let own = Ok(child.id().to_string());
+        let second = threads.find(|it| *it != own).expect("it has two").expect("a number");
+        std::fs::write(part.join("cgroup.threads"), second).expect("move it");
+        child.kill().expect("kill");
+        child.wait().expect("wait");
+        lock("leader").assert_free();
+        assert!(!folder(&place).exists());
+    });
+}
+
 #[test]
 fn two_commands_do_not_share_a_path() {
     arena(|| {

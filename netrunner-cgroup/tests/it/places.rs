@@ -14,11 +14,38 @@ fn processes_of_the_own_group_are_moved_to_a_leaf_where_the_kernel_asks_for_it()
         return lives_where_it_makes_groups();
     }
     let Some(place) = place() else { return };
-    let Some((limit, value)) = some_limit(&place) else {
-        return skip(&format!("no controller is offered in `{}`", place.group.display()));
+    for (limit, value) in offered(&place) {
+        move_aside_for(&place, limit, value);
+    }
+}
+
+/// What can be written for each controller. Some can't be enabled in a group with processes, by others the
+/// kernel makes it a threaded one.
+const LIMITS: &[(&str, &str)] = &[
+    ("memory.low", "4096"),
+    ("io.weight", "default 77"),
+    ("pids.max", "77"),
+    ("cpu.weight", "77"),
+    ("cpuset.cpus", "0"),
+    ("hugetlb.2MB.max", "0"),
+];
+
+/// Those of controllers that are there.
+fn offered(place: &Place) -> Vec<(&'static str, &'static str)> {
+    let is_offered = |file: &str| {
+        let controller = file.split('.').next();
+        place.controllers.iter().any(|name| Some(&**name) == controller)
     };
+    let offered: Vec<_> = LIMITS.iter().copied().filter(|(file, _)| is_offered(file)).collect();
+    if offered.is_empty() {
+        skip(&format!("no controller is offered in `{}`", place.group.display()));
+    }
+    offered
+}
+
+fn move_aside_for(place: &Place, limit: &str, value: &str) {
     let wanted = Cgroup::at(unique("internal")).expect("a good path").set(limit, value);
-    let outer = wanted.expect("a file").create_in(&place).expect("it is offered");
+    let outer = wanted.expect("a file").create_in(place).expect("it is offered");
     let leaf = outer.path().join("self.netrunner");
     let mut bystander = shell(&outer, "exec sleep 1000");
     until("it is in", || members(outer.path()) == 1);
@@ -31,7 +58,7 @@ fn processes_of_the_own_group_are_moved_to_a_leaf_where_the_kernel_asks_for_it()
         ),
     );
     let told = child.wait_with_output().expect("ours");
-    assert!(told.status.success(), "{}", String::from_utf8_lossy(&told.stderr));
+    assert!(told.status.success(), "{limit}: {}", String::from_utf8_lossy(&told.stderr));
     assert_eq!((members(outer.path()), members(&leaf)), (0, 1), "the bystander has been moved");
     outer.end(LONG).expect("all can be killed");
     assert_eq!(bystander.wait().expect("ours").signal(), Some(9));
@@ -43,8 +70,9 @@ fn lives_where_it_makes_groups() {
     let place = Place::detect().expect("whoever started us has it");
     assert!(members(&place.group) >= 2, "nobody lives there");
     let limit = std::env::var("NRTEST_INTERNAL").expect("it is given");
+    let (_, value) = LIMITS.iter().find(|(file, _)| **file == limit).expect("one of these");
     let group = || {
-        let wanted = Cgroup::auto().set(&limit, some_value(&limit)).expect("a file");
+        let wanted = Cgroup::auto().set(&limit, *value).expect("a file");
         wanted.create().expect("it is offered").expect("it is required")
     };
     // The second has nothing to move any more.
@@ -56,22 +84,32 @@ fn lives_where_it_makes_groups() {
     );
     assert_eq!(Place::detect().expect("as before").group, place.group);
     for group in groups {
-        assert!(group.read(&limit).expect("it is enabled").starts_with(some_value(&limit)));
+        assert!(group.read(&limit).expect("it is enabled").starts_with(value));
         group.end(LONG).expect("nobody is in it");
     }
 }
 
-/// A file of some controller that is offered, and what to write.
-fn some_limit(place: &Place) -> Option<(&'static str, &'static str)> {
-    let file = ["pids.max", "hugetlb.2MB.max"].into_iter().find(|file| {
-        let controller = file.split('.').next();
-        place.controllers.iter().any(|name| Some(&**name) == controller)
-    })?;
-    Some((file, some_value(file)))
-}
-
-fn some_value(file: &str) -> &'static str {
-    if file == "pids.max" { "77" } else { "0" }
+/// Only the delegated group is ours to arrange. One on the way that has processes is somebody else's: the
+/// kernel refuses it some controllers, and would make it a threaded group, useless to whoever owns it, for the
+/// others.
+#[test]
+fn a_limit_below_a_group_with_processes_is_refused_and_the_group_stays_as_it_is() {
+    let Some(place) = place() else { return };
+    for (limit, value) in offered(&place) {
+        let (group, path) = create(&place, "inhabited");
+        let mut bystander = shell(&group, "exec sleep 1000");
+        until("it is in", || members(&path) == 1);
+        let below = path.strip_prefix(&place.group).expect("it is below").join("below");
+        let wanted = Cgroup::at(below).expect("a good path").set(limit, value).expect("a file");
+        let error = wanted.create_in(&place).expect_err("it has processes");
+        let is_busy = |source: &std::io::Error| source.kind() == std::io::ErrorKind::ResourceBusy;
+        assert!(matches!(&error, Error::Io { source, .. } if is_busy(source)), "{limit}: {error}");
+        assert_eq!(group.read("cgroup.type").expect("it has one"), "domain\n", "{limit}");
+        assert_eq!(members(&path), 1, "{limit}: the bystander was moved");
+        assert!(!path.join("below").exists());
+        group.end(LONG).expect("all can be killed");
+        assert_eq!(bystander.wait().expect("ours").signal(), Some(9));
+    }
 }
 
 /// As root: a subtree is given to nobody, who runs the other tests of this program in it.
