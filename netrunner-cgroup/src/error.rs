@@ -103,6 +103,8 @@ impl fmt::Display for Unavailable {
     }
 }
 
+impl std::error::Error for Unavailable {}
+
 /// What went wrong.
 #[derive(Debug)]
 #[non_exhaustive]

@@ -3,6 +3,8 @@
 
 use std::path::PathBuf;
 
+use netrunner_cgroup::Place;
+
 mod cgroups;
 mod probe;
 
@@ -47,7 +49,7 @@ pub struct Capabilities {
     /// Such groups can limit memory, processes and CPU time.
     pub cgroup_limits: Capability,
     /// Its own place in the hierarchy of cgroup v2, where there is one.
-    pub cgroup_place: Option<CgroupPlace>,
+    pub cgroup_place: Option<Place>,
     /// The kinds of containment that would be possible here, weakest first. So far NetRunner offers
     /// [`Containment::Tree`] and [`Containment::Cgroup`].
     pub containments: Vec<Containment>,
@@ -111,20 +113,6 @@ pub enum Containment {
     Cgroup,
     /// By a PID namespace, which ends with its first process.
     PidNamespace,
-}
-
-/// A place in the hierarchy of cgroup v2.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct CgroupPlace {
-    /// Where the hierarchy is mounted.
-    pub mount: PathBuf,
-    /// The process's own group, as a path in the file system.
-    pub group: PathBuf,
-    /// Hierarchies of version 1 are mounted as well, and may have the controllers.
-    pub hybrid: bool,
-    /// The controllers that groups below could have.
-    pub controllers: Vec<String>,
 }
 
 /// Finds out what this system lets NetRunner do.

@@ -161,7 +161,7 @@ pub mod errors {}
 pub use std::process::ExitStatus;
 
 pub use capabilities::{
-    Capabilities, Capability, CgroupPlace, Containment, Missing, Need, ShepherdSource, capabilities,
+    Capabilities, Capability, Containment, Missing, Need, ShepherdSource, capabilities,
 };
 pub use child::{Child, ChildHandle};
 pub use command::{Command, CommandArgs};

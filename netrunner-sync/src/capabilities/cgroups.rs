@@ -1,19 +1,22 @@
 //! The process's own place in the hierarchy of cgroup v2, and whether it may make groups there.
 
+use std::path::Path;
+
 use netrunner_cgroup::{Place, Unavailable};
 
-use super::{Capability, CgroupPlace};
+use super::Capability;
 
 /// Whether groups can be made, whether they can have limits, and where.
-pub(super) fn probe() -> (Capability, Capability, Option<CgroupPlace>) {
+pub(super) fn probe() -> (Capability, Capability, Option<Place>) {
     let place = match Place::locate() {
         Ok(place) => place,
         Err(reason) => return (missing(&reason), missing(&reason), None),
     };
     let groups = place.check().map_or_else(|reason| missing(&reason), |()| Capability::Available);
-    let Place { mount, group, hybrid, controllers, .. } = place;
-    let place = CgroupPlace { mount, group, hybrid, controllers };
-    let limits = if groups.is_available() { limits(&place) } else { groups.clone() };
+    let limits = match groups {
+        Capability::Available => limits(&place.group, &place.controllers, place.hybrid),
+        Capability::Missing(_) => groups.clone(),
+    };
     (groups, limits, Some(place))
 }
 
@@ -23,8 +26,8 @@ fn missing(reason: &Unavailable) -> Capability {
 }
 
 /// Whether the controllers are there that limits are made of.
-fn limits(place: &CgroupPlace) -> Capability {
-    let offered = |name: &&str| place.controllers.iter().any(|controller| controller == name);
+fn limits(group: &Path, controllers: &[String], hybrid: bool) -> Capability {
+    let offered = |name: &&str| controllers.iter().any(|controller| controller == name);
     let lacking: Vec<&str> =
         ["memory", "pids", "cpu"].into_iter().filter(|name| !offered(name)).collect();
     if lacking.is_empty() {
@@ -32,9 +35,9 @@ fn limits(place: &CgroupPlace) -> Capability {
     }
     let lacking = lacking.join(", ");
     Capability::missing(
-        format!("the own group `{}` is not offered: {lacking}", place.group.display()),
+        format!("the own group `{}` is not offered: {lacking}", group.display()),
         "these limits, and the statistics that belong to them, can't be had",
-        match place.hybrid {
+        match hybrid {
             true => {
                 "boot with `systemd.unified_cgroup_hierarchy=1` or `cgroup_no_v1=all`, so that \
                  version 1 does not have them"
@@ -53,15 +56,14 @@ mod tests {
 
     #[test]
     fn limits_need_their_controllers() {
-        let place = |controllers: &[&str], hybrid| CgroupPlace {
-            mount: "/m".into(),
-            group: "/m/g".into(),
-            hybrid,
-            controllers: controllers.iter().map(|&name| name.to_owned()).collect(),
+        let with = |controllers: &[&str], hybrid| {
+            let controllers: Vec<String> =
+                controllers.iter().map(|&name| name.to_owned()).collect();
+            limits(Path::new("/m/g"), &controllers, hybrid)
         };
-        assert!(limits(&place(&["cpu", "io", "memory", "pids"], false)).is_available());
+        assert!(with(&["cpu", "io", "memory", "pids"], false).is_available());
         for (hybrid, remedy) in [(true, "cgroup_no_v1"), (false, "subtree_control")] {
-            let Capability::Missing(missing) = limits(&place(&["cpu"], hybrid)) else {
+            let Capability::Missing(missing) = with(&["cpu"], hybrid) else {
                 panic!("two are missing");
             };
             assert!(missing.reason.ends_with("memory, pids"), "{missing:?}");

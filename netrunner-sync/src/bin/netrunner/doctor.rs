@@ -8,8 +8,7 @@ use std::time::Duration;
 
 use netrunner_sync::cgroup::{self, Place};
 use netrunner_sync::{
-    Capabilities, Capability, CgroupPlace, Command, Containment, Missing, Need, ShepherdSource,
-    capabilities,
+    Capabilities, Capability, Command, Containment, Missing, Need, ShepherdSource, capabilities,
 };
 use serde_json::{Value, json};
 
@@ -262,7 +261,7 @@ fn source(source: &ShepherdSource) -> (&'static str, Option<&Path>) {
     }
 }
 
-fn place_json(place: &CgroupPlace) -> Value {
+fn place_json(place: &Place) -> Value {
     json!({
         "mount": place.mount.to_string_lossy(),
         "group": place.group.to_string_lossy(),
@@ -271,7 +270,7 @@ fn place_json(place: &CgroupPlace) -> Value {
     })
 }
 
-fn place_text(place: &CgroupPlace) -> String {
+fn place_text(place: &Place) -> String {
     let controllers = match place.controllers.is_empty() {
         true => "no controllers".to_owned(),
         false => place.controllers.join(" "),
