@@ -23,14 +23,16 @@ usage: cargo xtask TASK [ARG…]
   test --without NAMES    the promises' tests without memfd, pidfd, clone, close_range or children:
                           names with commas, `all` at once, or `each` alone; or without reuse of
                           shepherds: `reuse`; ARGs may follow
-  check [NAME…]           fmt, syntax (MSRV), tidy, clippy, program, doc, package; or those named
+  check [NAME…]           fmt, syntax (MSRV), tidy, clippy, program, doc, package, vm (cgroups on two
+                          other kernels, where QEMU is installed); or those named
   run [OPTION…] -- CMD…   run CMD under the `netrunner` command; OPTIONs are those of `netrunner run`
   doctor [--json]         what this system offers, by the `netrunner` command
-  ci [--full]             what CI does: test, then check; `--full` tests without each of them alone
+  ci [--full]             what CI does: test, then check; `--full` tests without each of them alone,
+                          and whole commands in cgroups on the two other kernels
   bench [OPTION…] [NAME…] measure NetRunner beside its peers: `--quick`, `--full`, `--list`, see `--help`
   chaos [OPTION…]         kill, stop and starve random trees of commands, and count what is left:
                           `--minutes N`, `--rounds N`, `--seed S`, see `--help`
-  vm [OPTION…] [FILTER…]  the promises' tests on other kernels, under QEMU: `--kernel current|old|all`
+  vm [OPTION…] [FILTER…]  any of the tests on other kernels, under QEMU: `--kernel current|old|all`
   dist                    release binaries under target/dist
   tidy                    the project's own rules about its files (part of check)";
 
@@ -45,9 +47,9 @@ fn main() -> ExitCode {
         ("doctor", _) => run("doctor", &rest),
         ("check", _) => check(&rest),
         ("ci", true) => suite::run(&root(), &[]).and_then(|()| check(&[])),
-        ("ci", false) if rest == ["--full"] => {
-            suite::run_in_full(&root()).and_then(|()| check(&[]))
-        }
+        ("ci", false) if rest == ["--full"] => suite::run_in_full(&root())
+            .and_then(|()| check(&[]))
+            .and_then(|()| vm::check_more(&root(), &target_dir()?)),
         ("bench", _) => bench(&rest),
         ("chaos", _) => chaos(&rest),
         ("vm", _) => target_dir().and_then(|target| vm::run(&root(), &target, &rest)),
@@ -104,6 +106,7 @@ const CHECKS: &[(&str, Check)] = &[
         step::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
     }),
     ("package", package::check),
+    ("vm", |root| vm::check(root, &target_dir()?)),
 ];
 
 fn check(names: &[String]) -> Result<()> {

@@ -1,18 +1,18 @@
 //! The promises' tests on other kernels: `cargo xtask vm` boots Debian's under QEMU, without KVM, and
-//! runs the tests as a machine's first program. This file is the run; where the kernels come from is
-//! [`kernels`]' matter, and what the machine is made of [`image`]'s.
+//! runs the tests as a machine's first program. This file says what is run where; where the kernels come
+//! from is [`kernels`]' matter, what the machine is made of [`image`]'s, and what it says [`machine`]'s.
 
 mod image;
 mod kernels;
+mod machine;
 
-use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
-use std::time::{Duration, Instant};
+use std::path::{Path, PathBuf};
+use std::thread;
+use std::time::Duration;
 
-use netrunner_sync::Stdio;
-
-use crate::step::{Command, Result};
+use crate::step::Result;
 use kernels::Kernel;
+use machine::{Console, Machine, Seen};
 
 const HELP: &str = "\
 usage: cargo xtask vm [OPTION…] [FILTER…]
@@ -24,68 +24,121 @@ usage: cargo xtask vm [OPTION…] [FILTER…]
 
 Tests whose names contain a FILTER are run, all of them without one.";
 
-/// QEMU without KVM: a machine that is 5 to 20 times slower.
-const SLOWNESS: &str = "8";
-
-/// What `/init` prints last. A machine that dies before says nothing, and that is a failure.
-const MARK: &str = "netrunner-vm-exit:";
-
-struct Wanted {
-    kernels: Vec<Kernel>,
-    cpus: u32,
-    limit: Duration,
-    packages: Vec<&'static str>,
+/// A package whose tests ask something of the kernel, and which of them are wanted: all without a filter.
+struct Selection {
+    package: &'static str,
     filters: Vec<String>,
 }
 
-/// What one machine said.
-#[derive(Debug, Default, PartialEq)]
-struct Seen {
-    passed: u32,
-    ignored: u32,
-    skipped: u32,
-    release: String,
-    failures: Vec<String>,
-    exit: Option<i32>,
+struct Wanted {
+    kernels: Vec<Kernel>,
+    machine: Machine,
+    selections: Vec<Selection>,
+}
+
+/// The packages that a machine can test.
+const PACKAGES: &[&str] = &["netrunner-tests", "netrunner-cgroup", "netrunner-pty"];
+
+/// What `cargo xtask check` boots: what only real controllers and old kernels can show, and no more, since
+/// all is several times slower there.
+const SHORT: &[(&str, &[&str])] = &[("netrunner-cgroup", &[])];
+
+/// What `cargo xtask ci --full` boots as well: whole commands in groups, and what stands in for what an old
+/// kernel lacks.
+const LONG: &[(&str, &[&str])] = &[("netrunner-tests", &["cgroups::", "fallbacks::"])];
+
+/// The oldest kernel and the newest. A machine that hangs is stopped long before CI would be.
+fn old_and_current(selected: &[(&'static str, &[&str])]) -> Result<Wanted> {
+    let select = |&(package, filters): &(&'static str, &[&str])| Selection {
+        package,
+        filters: filters.iter().map(|&filter| filter.to_owned()).collect(),
+    };
+    Ok(Wanted {
+        kernels: [kernels::named("old")?, kernels::named("current")?].concat(),
+        machine: Machine {
+            cpus: 1,
+            limit: Duration::from_secs(15 * 60),
+            console: Console::ShownIfItFails,
+        },
+        selections: selected.iter().map(select).collect(),
+    })
+}
+
+/// The short form, as one of the checks.
+pub(crate) fn check(root: &Path, target: &Path) -> Result<()> {
+    run_wanted(root, target, &old_and_current(SHORT)?)
+}
+
+/// The long form, which takes many minutes.
+pub(crate) fn check_more(root: &Path, target: &Path) -> Result<()> {
+    run_wanted(root, target, &old_and_current(LONG)?)
+}
+
+/// Runs the tests that the arguments name.
+pub(crate) fn run(root: &Path, target: &Path, args: &[String]) -> Result<()> {
+    run_wanted(root, target, &parse(args)?)
 }
 
 /// Runs the tests on each of the kernels, or says loudly why it can't.
-pub(crate) fn run(root: &Path, target: &Path, args: &[String]) -> Result<()> {
-    let wanted = parse(args)?;
+fn run_wanted(root: &Path, target: &Path, wanted: &Wanted) -> Result<()> {
     if let Some(missing) = missing_tool() {
         // Not an error: it says nothing about NetRunner.
         eprintln!("xtask: SKIPPED: no virtual machine without `{missing}`;");
-        eprintln!("xtask: on Debian: apt-get install --no-install-recommends {PACKAGES}");
+        eprintln!("xtask: on Debian: apt-get install --no-install-recommends {TO_INSTALL}");
         return Ok(());
     }
     let dir = target.join("vm");
-    let image = image::build(root, &dir, &wanted.packages, &wanted.filters)?;
-    let mut failed = Vec::new();
-    for kernel in &wanted.kernels {
-        let file = match kernels::get(kernel, &dir) {
-            Ok(file) => file,
+    let had: Vec<(Kernel, PathBuf)> = wanted
+        .kernels
+        .iter()
+        .filter_map(|&kernel| match kernels::get(kernel, &dir) {
+            Ok(file) => Some((kernel, file)),
             Err(error) => {
                 eprintln!("xtask: SKIPPED: the kernel of Debian {kernel} can't be had: {error}");
-                continue;
+                None
             }
-        };
-        let start = Instant::now();
-        let seen = boot(&file, &image, &wanted)?;
-        let Seen { passed, failures, ignored, skipped, release, .. } = &seen;
-        let bad = failures.len();
-        eprintln!(
-            "xtask: Linux {release} (Debian {kernel}): {passed} passed, {bad} failed, {ignored} \
-             ignored, {skipped} said SKIPPED, {} s",
-            start.elapsed().as_secs()
-        );
-        if let Err(why) = seen.verdict() {
-            failed.push(format!("Debian {kernel}: {why}"));
+        })
+        .collect();
+    if had.is_empty() {
+        return Ok(());
+    }
+    let image = image::build(root, &dir, &wanted.selections)?;
+    let processors = thread::available_parallelism()?.get() as u32;
+    let at_once = (processors / wanted.machine.cpus.max(1)).max(1) as usize;
+    let mut failed = Vec::new();
+    for some in had.chunks(at_once) {
+        for (kernel, seen) in boot_together(some, &image, &wanted.machine) {
+            let seen = seen?;
+            eprintln!("xtask: Debian {kernel}: {seen}");
+            if let Err(why) = seen.verdict() {
+                failed.push(format!("Debian {kernel}: {why}"));
+            }
         }
     }
     if failed.is_empty() { Ok(()) } else { Err(failed.join("\n").into()) }
 }
 
-const PACKAGES: &str = "qemu-system-x86 cpio busybox-static";
+/// A machine for each of the kernels, at the same time.
+fn boot_together(
+    kernels: &[(Kernel, PathBuf)],
+    image: &Path,
+    machine: &Machine,
+) -> Vec<(Kernel, std::result::Result<Seen, String>)> {
+    thread::scope(|scope| {
+        let boot = |(kernel, file): &(Kernel, PathBuf)| {
+            machine::boot(*kernel, file, image, machine).map_err(|error| error.to_string())
+        };
+        let running: Vec<_> =
+            kernels.iter().map(|some| (some.0, scope.spawn(move || boot(some)))).collect();
+        let end = |(kernel, thread): (Kernel, thread::ScopedJoinHandle<'_, _>)| {
+            let panicked = Err("its thread has panicked".to_owned());
+            (kernel, thread.join().unwrap_or(panicked))
+        };
+        running.into_iter().map(end).collect()
+    })
+}
+
+const TO_INSTALL: &str = "qemu-system-x86 cpio busybox-static";
 const TOOLS: &[&str] = &["qemu-system-x86_64", "cpio", "busybox", "apt-get", "dpkg-deb"];
 
 fn missing_tool() -> Option<&'static str> {
@@ -98,144 +151,54 @@ fn missing_tool() -> Option<&'static str> {
 }
 
 fn parse(args: &[String]) -> Result<Wanted> {
-    let mut wanted = Wanted {
-        kernels: kernels::named("current")?,
-        cpus: 1,
-        limit: Duration::from_secs(30 * 60),
-        packages: image::PACKAGES.to_vec(),
-        filters: Vec::new(),
-    };
+    let mut kernels = kernels::named("current")?;
+    let limit = Duration::from_secs(30 * 60);
+    let mut machine = Machine { cpus: 1, limit, console: Console::Shown };
+    let mut packages = PACKAGES.to_vec();
+    let mut filters = Vec::new();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("`{arg}` wants a value"));
         match arg.as_str() {
-            "--kernel" => wanted.kernels = kernels::named(value()?)?,
+            "--kernel" => kernels = kernels::named(value()?)?,
             "--package" => {
                 let name = value()?;
-                wanted.packages.retain(|package| package == name);
-                if wanted.packages.is_empty() {
+                packages.retain(|package| package == name);
+                if packages.is_empty() {
                     return Err(format!("no package `{name}` is tested in a machine").into());
                 }
             }
-            "--cpus" => wanted.cpus = value()?.parse()?,
-            "--minutes" => wanted.limit = Duration::from_secs(60 * value()?.parse::<u64>()?),
+            "--cpus" => machine.cpus = value()?.parse()?,
+            "--minutes" => machine.limit = Duration::from_secs(60 * value()?.parse::<u64>()?),
             option if option.starts_with('-') => return Err(HELP.into()),
             filter if filter.chars().all(|c| c.is_alphanumeric() || "_:".contains(c)) => {
-                wanted.filters.push(filter.to_owned());
+                filters.push(filter.to_owned());
             }
             _ => return Err(format!("`{arg}` is no part of a test's name").into()),
         }
     }
-    Ok(wanted)
-}
-
-/// One machine from its start to its end; its console is shown and read.
-fn boot(kernel: &Path, image: &Path, wanted: &Wanted) -> Result<Seen> {
-    let disks = image::disks(image)?;
-    let mut qemu = Command::new("qemu-system-x86_64");
-    for (number, disk) in disks.iter().enumerate() {
-        // The drivers of other devices are modules, and there are none in the machine.
-        let drive = format!("if=none,format=raw,id=disk{number},file={}", disk.display());
-        let device = format!("nvme,serial=netrunner{number},drive=disk{number}");
-        qemu.arg("-drive").arg(drive).arg("-device").arg(device);
-    }
-    qemu.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1536"])
-        .args(["-smp", &wanted.cpus.to_string(), "-nodefaults", "-no-user-config"])
-        .args(["-display", "none", "-serial", "stdio", "-no-reboot"])
-        .arg("-kernel")
-        .arg(kernel)
-        .arg("-initrd")
-        .arg(image)
-        .args(["-append", "console=ttyS0 panic=-1 quiet swapaccount=1"])
-        .stdin(Stdio::null())
-        .stdout(Stdio::piped())
-        .timeout(wanted.limit);
-    let mut child = qemu.spawn()?;
-    let console = child.stdout.take().ok_or("the machine has no console")?;
-    let mut seen = Seen::default();
-    // A console is bytes: a test may print anything.
-    for line in BufReader::new(console).split(b'\n') {
-        let line = String::from_utf8_lossy(&line?).trim_end_matches('\r').to_owned();
-        println!("{line}");
-        seen.take(&line);
-    }
-    std::io::stdout().flush()?;
-    let status = child.wait()?;
-    if !status.success() {
-        seen.failures.push(format!("the machine was stopped ({status})"));
-    }
-    Ok(seen)
-}
-
-impl Seen {
-    fn take(&mut self, line: &str) {
-        if let Some(counts) = line.strip_prefix("test result: ") {
-            let count = |what: &str| {
-                let part = counts.split([';', '.']).find_map(|part| part.trim().strip_suffix(what));
-                part.and_then(|number| number.trim().parse::<u32>().ok()).unwrap_or_default()
-            };
-            self.passed += count("passed");
-            self.ignored += count("ignored");
-        } else if let Some(code) = line.strip_prefix(MARK) {
-            self.exit = code.trim().parse().ok();
-        } else if let Some(release) = line.strip_prefix("netrunner-vm-kernel:") {
-            self.release = release.trim().to_owned();
-        } else if line.starts_with("test ") && line.ends_with("FAILED") {
-            // A failed body is told of twice, by its arena's own run and by ours.
-            if !self.failures.iter().any(|seen| seen == line) {
-                self.failures.push(line.to_owned());
-            }
-        } else if line.contains("SKIPPED") {
-            self.skipped += 1;
-        }
-    }
-
-    /// Green only if the machine said so itself, and if anything was tested at all.
-    fn verdict(&self) -> std::result::Result<(), String> {
-        let why = match self.exit {
-            Some(0) if self.failures.is_empty() && self.passed > 0 => return Ok(()),
-            Some(0) if self.passed == 0 => "no test was run",
-            Some(_) => "tests failed",
-            None => "the machine ended without a result",
-        };
-        Err(format!("{why}\n{}", self.failures.join("\n")))
-    }
+    let select = |package| Selection { package, filters: filters.clone() };
+    let selections = packages.into_iter().map(select).collect();
+    Ok(Wanted { kernels, machine, selections })
 }
 
 #[cfg(test)]
 mod tests {
-    //! A machine is believed only if all of its words agree.
     use super::*;
-
-    fn seen(lines: &[&str]) -> Seen {
-        let mut seen = Seen::default();
-        lines.iter().for_each(|line| seen.take(line));
-        seen
-    }
-
-    const PASSED: &str =
-        "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 9 filtered out; in 1s";
-
-    #[test]
-    fn what_passed_is_counted_over_all_binaries() {
-        let seen = seen(&["netrunner-vm-kernel: 6.1.0", PASSED, PASSED, "netrunner-vm-exit: 0"]);
-        assert_eq!((seen.passed, seen.ignored, seen.release.as_str()), (6, 2, "6.1.0"));
-        assert_eq!(seen.verdict(), Ok(()));
-    }
-
-    #[test]
-    fn a_machine_that_says_nothing_has_failed() {
-        assert!(seen(&[PASSED]).verdict().is_err(), "no exit: a panic of the kernel, say");
-        assert!(seen(&[PASSED, "netrunner-vm-exit: 101"]).verdict().is_err());
-        assert!(seen(&[PASSED, "test a ... FAILED", "netrunner-vm-exit: 0"]).verdict().is_err());
-        let none = PASSED.replace("3 passed", "0 passed");
-        assert!(seen(&[&none, "netrunner-vm-exit: 0"]).verdict().is_err());
-    }
 
     #[test]
     fn a_filter_can_say_nothing_to_the_shell() {
         assert!(parse(&["p1_client::dies".to_owned()]).is_ok());
         assert!(parse(&["x; reboot".to_owned()]).is_err());
         assert!(parse(&["--kernel".to_owned(), "none".to_owned()]).is_err());
+    }
+
+    #[test]
+    fn the_checks_boot_an_old_kernel_and_a_current_one() {
+        for form in [SHORT, LONG] {
+            let wanted = old_and_current(form).expect("it is well-formed");
+            assert_eq!(wanted.kernels.len(), 2);
+            assert!(wanted.selections.iter().all(|it| PACKAGES.contains(&it.package)));
+        }
     }
 }

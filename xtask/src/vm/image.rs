@@ -5,30 +5,23 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::{MARK, SLOWNESS};
+use super::Selection;
+use super::machine::{CONTROLLERS, EXIT, RELEASE, SLOWNESS};
 use crate::step::{self, Command, Result, cargo};
 
 const TARGET: &str = "x86_64-unknown-linux-gnu";
 
-/// The packages whose tests ask something of the kernel.
-pub(super) const PACKAGES: &[&str] = &["netrunner-tests", "netrunner-cgroup", "netrunner-pty"];
-
 /// Builds the tests and packs them; returns the archive.
-pub(crate) fn build(
-    root: &Path,
-    dir: &Path,
-    packages: &[&str],
-    filters: &[String],
-) -> Result<PathBuf> {
+pub(super) fn build(root: &Path, dir: &Path, selections: &[Selection]) -> Result<PathBuf> {
     let mut build = cargo(root);
     build.args(["test", "--no-run", "--all-features", "--message-format=json", "--target", TARGET]);
     build.args(["--lib", "--bins", "--tests"]);
-    for package in packages {
-        build.args(["--package", package]);
+    for selection in selections {
+        build.args(["--package", selection.package]);
     }
     // Static, as there is no loader in the machine; without debug information, as all of it is
     // unpacked into the machine's memory.
-    build.env("RUSTFLAGS", "-C target-feature=+crt-static -C strip=debuginfo");
+    build.env("RUSTFLAGS", "-C target-feature=+crt-static -C debuginfo=0 -C strip=debuginfo");
     // The flags are others than those of all other builds, so the folder is one of its own as well.
     build.arg("--target-dir").arg(dir.join("target"));
     let messages = step::capture(&mut build)?;
@@ -58,9 +51,8 @@ pub(crate) fn build(
         "root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
     )?;
     fs::write(tree.join("etc/group"), "root:x:0:\ntty:x:5:\nnogroup:x:65534:\n")?;
-    let tests: Vec<&Path> = programs.iter().filter(|p| p.is_test).map(|p| &*p.path).collect();
     let init = tree.join("init");
-    fs::write(&init, script(&tests, filters))?;
+    fs::write(&init, script(&programs, selections))?;
     fs::set_permissions(&init, PermissionsExt::from_mode(0o755))?;
 
     let image = dir.join("initramfs.gz");
@@ -69,10 +61,10 @@ pub(crate) fn build(
     Ok(image)
 }
 
-/// Two empty disks beside the image, one to swap to and one to read: what does not fit and what is slow is
-/// a matter of limits, too.
-pub(super) fn disks(image: &Path) -> Result<[PathBuf; 2]> {
-    let disks = ["swap", "disk"].map(|name| image.with_file_name(name));
+/// Two empty disks beside a machine's kernel, one to swap to and one to read: what does not fit and what is
+/// slow is a matter of limits, too.
+pub(super) fn disks(kernel: &Path) -> Result<[PathBuf; 2]> {
+    let disks = ["swap", "disk"].map(|name| kernel.with_file_name(name));
     for disk in &disks {
         fs::File::create(disk)?.set_len(64 << 20)?;
     }
@@ -81,24 +73,36 @@ pub(super) fn disks(image: &Path) -> Result<[PathBuf; 2]> {
 
 /// One line of cargo's messages that tells of a program.
 struct Program {
+    package: String,
     path: PathBuf,
     is_test: bool,
 }
 
 impl Program {
     fn of(message: &str) -> Option<Program> {
-        let path = message.split("\"executable\":\"").nth(1)?.split('"').next()?;
-        Some(Program { path: path.into(), is_test: message.contains("\"test\":true},") })
+        let value = |key: &str| message.split(&format!("\"{key}\":\"")).nth(1)?.split('"').next();
+        // `path+file:///…/FOLDER#VERSION` where the folder has the package's name, else `…#NAME@VERSION`.
+        let (folder, rest) = value("package_id")?.rsplit_once('#')?;
+        let package = match rest.split_once('@') {
+            Some((name, _)) => name,
+            None => folder.rsplit('/').next()?,
+        };
+        Some(Program {
+            package: package.to_owned(),
+            path: value("executable")?.into(),
+            is_test: message.contains("\"test\":true},"),
+        })
     }
 }
 
 /// The machine's first program. It reports the worst exit code of all test programs.
-fn script(tests: &[&Path], filters: &[String]) -> String {
+fn script(programs: &[Program], selections: &[Selection]) -> String {
     let mut runs = String::new();
-    for test in tests {
-        let filters = filters.join(" ");
-        let test = test.display();
-        runs.push_str(&format!("setsid -c \"{test}\" {filters} || worst=$?\n"));
+    for Selection { package, filters } in selections {
+        for test in programs.iter().filter(|it| it.is_test && it.package == *package) {
+            let (test, filters) = (test.path.display(), filters.join(" "));
+            runs.push_str(&format!("setsid -c \"{test}\" {filters} || worst=$?\n"));
+        }
     }
     format!(
         "#!/bin/sh
@@ -125,10 +129,11 @@ chmod a+r /dev/nvme1n1
 ulimit -n 20000
 ln -s /proc/self/fd /dev/fd
 cd /root
-echo \"netrunner-vm-kernel: $(uname -r)\"
+echo \"{RELEASE} $(uname -r)\"
+echo \"{CONTROLLERS} $(cat /sys/fs/cgroup/cgroup.controllers)\"
 worst=0
 {runs}echo
-echo \"{MARK} $worst\"
+echo \"{EXIT} $worst\"
 poweroff -f
 "
     )
@@ -138,21 +143,45 @@ poweroff -f
 mod tests {
     use super::*;
 
+    fn program(package_id: &str, test: bool, path: &str) -> Program {
+        let message = format!(
+            "{{\"package_id\":\"{package_id}\",\"profile\":{{\"test\":{test}}},\
+             \"executable\":\"{path}\",\"fresh\":true}}"
+        );
+        Program::of(&message).expect("a program")
+    }
+
+    const TESTS: &str = "path+file:///work/tests#netrunner-tests@0.1.0";
+
     #[test]
     fn programs_and_tests_are_told_apart() {
-        let line = |test: &str| {
-            format!("{{\"profile\":{{\"test\":{test}}},\"executable\":\"/t/it-1\",\"fresh\":true}}")
-        };
-        let test = Program::of(&line("true")).expect("a program");
+        let test = program(TESTS, true, "/t/it-1");
         assert!(test.is_test && test.path == Path::new("/t/it-1"));
-        assert!(!Program::of(&line("false")).expect("a program").is_test);
-        assert!(Program::of("{\"executable\":null}").is_none());
+        assert!(!program(TESTS, false, "/t/it-1").is_test);
+        assert!(Program::of("{\"package_id\":\"a#b@1\",\"executable\":null}").is_none());
     }
 
     #[test]
-    fn one_failed_program_is_enough() {
-        let script = script(&[Path::new("/a"), Path::new("/b")], &["p1_".to_owned()]);
+    fn a_package_has_its_name_from_its_folder_or_beside_its_version() {
+        assert_eq!(program(TESTS, true, "/a").package, "netrunner-tests");
+        let same = "path+file:///work/netrunner-cgroup#0.1.0";
+        assert_eq!(program(same, true, "/a").package, "netrunner-cgroup");
+    }
+
+    #[test]
+    fn one_failed_program_is_enough_and_each_package_has_its_filters() {
+        let programs = [
+            program(TESTS, true, "/a"),
+            program(TESTS, false, "/puppet"),
+            program("path+file:///work/netrunner-cgroup#0.1.0", true, "/b"),
+        ];
+        let selections = [
+            Selection { package: "netrunner-cgroup", filters: Vec::new() },
+            Selection { package: "netrunner-tests", filters: vec!["p1_".to_owned()] },
+        ];
+        let script = script(&programs, &selections);
         assert!(script.contains("setsid -c \"/a\" p1_ || worst=$?\n"));
-        assert!(script.contains("setsid -c \"/b\" p1_ || worst=$?\n"));
+        assert!(script.contains("setsid -c \"/b\"  || worst=$?\n"));
+        assert!(!script.contains("/puppet"));
     }
 }

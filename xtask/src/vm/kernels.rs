@@ -4,6 +4,7 @@
 use std::fmt;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use crate::step::{self, Command, Result};
 
@@ -12,6 +13,9 @@ const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
 /// The package that depends on the newest kernel of its release.
 const META: &str = "linux-image-cloud-amd64";
+
+/// How long one call of apt may take.
+const DOWNLOAD: Duration = Duration::from_secs(5 * 60);
 
 /// A release of Debian, as the name of its kernel.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -40,7 +44,7 @@ pub(crate) fn named(name: &str) -> Result<Vec<Kernel>> {
 }
 
 /// The kernel's file, downloaded if it is not there yet.
-pub(crate) fn get(kernel: &Kernel, dir: &Path) -> Result<PathBuf> {
+pub(crate) fn get(kernel: Kernel, dir: &Path) -> Result<PathBuf> {
     let dir = dir.join(kernel.0);
     let file = dir.join("vmlinuz");
     if file.exists() {
@@ -86,6 +90,9 @@ fn apt(program: &str, dir: &Path) -> Command {
     }
     // The folder may be one that apt's own user cannot enter.
     apt.args(["-o", "APT::Sandbox::User=root"]);
+    // A mirror that says nothing is no mirror, and holds nobody up.
+    apt.args(["-o", "Acquire::http::Timeout=30", "-o", "Acquire::Retries=2"]);
+    apt.timeout(DOWNLOAD);
     apt
 }
 
