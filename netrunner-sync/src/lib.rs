@@ -65,6 +65,11 @@
 //! [`Daemon`] looks after a long-lived command: its output is always read, it is waited for until it is
 //! [ready](Ready), [started again](Restart) when it crashes, and stopped [in order](Daemons) with others.
 //!
+//! # Tests
+//!
+//! [`testing`] has assertions about outputs and leftovers for `#[test]`, with readable differences, and shows
+//! what a command writes where libtest captures it.
+//!
 //! # What a command inherits
 //!
 //! Environment, working directory and the inherited streams are the client's at the moment of the
@@ -149,6 +154,7 @@ mod streams;
 mod sys;
 mod target;
 mod terminal;
+pub mod testing;
 mod time;
 mod turn;
 mod wait_any;

@@ -11,14 +11,15 @@ fn a_test_of_a_command() {
         command.assert().success().stdout("apple\npear\n");
     }
     fn after() {
-        use netrunner_sync::Command;
+        use netrunner_sync::{Command, testing};
         use std::time::Duration;
 
         let mut command = Command::new("sort");
         command.input("pear\napple\n").timeout(Duration::from_secs(10));
-        let output = command.run().unwrap(); // the panic has status, outputs and report
-        assert_eq!(output.stdout, b"apple\npear\n");
-        assert!(output.report.leftovers.is_empty()); // and nothing was left running
+        let output = command.output().unwrap();
+        testing::assert_success(&output);
+        testing::assert_stdout(&output, "apple\npear\n"); // shows the lines that differ
+        testing::assert_no_leftovers(&output); // nothing was left running
     }
     before();
     after();
