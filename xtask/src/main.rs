@@ -33,7 +33,7 @@ usage: cargo xtask TASK [ARG…]
   chaos [OPTION…]         kill, stop and starve random trees of commands, and count what is left:
                           `--minutes N`, `--rounds N`, `--seed S`, see `--help`
   vm [OPTION…] [FILTER…]  any of the tests on other kernels, under QEMU: `--kernel current|old|all`
-  dist                    release binaries under target/dist
+  dist                    release binaries, manual pages and completions under target/dist
   tidy                    the project's own rules about its files (part of check)";
 
 fn main() -> ExitCode {
@@ -169,7 +169,15 @@ fn dist() -> Result<()> {
     let target = target_dir()?;
     let dist = target.join("dist");
     std::fs::create_dir_all(&dist)?;
-    std::fs::copy(target.join("release/netrunner"), dist.join("netrunner"))?;
+    let netrunner = dist.join("netrunner");
+    std::fs::copy(target.join("release/netrunner"), &netrunner)?;
+    step::run(step::Command::new(&netrunner).arg("man").arg(dist.join("man1")))?;
+    std::fs::create_dir_all(dist.join("completions"))?;
+    for (shell, file) in [("bash", "netrunner"), ("fish", "netrunner.fish"), ("zsh", "_netrunner")]
+    {
+        let script = step::capture(step::Command::new(&netrunner).args(["completions", shell]))?;
+        std::fs::write(dist.join("completions").join(file), script)?;
+    }
     // The same bytes in every profile. `NETRUNNER_SHEPHERD` can name this file.
     std::fs::write(dist.join("netrunner-shepherd"), netrunner_shepherd::BYTES)?;
     make_executable(&dist.join("netrunner-shepherd"))?;

@@ -22,6 +22,8 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "polling",
             "crossbeam-channel",
             "clap?",
+            "clap_complete?",
+            "clap_mangen?",
             "serde_json?",
             "indicatif?",
             "regex?",

@@ -7,6 +7,7 @@ mod builds;
 mod cgroup;
 mod descriptors;
 mod doctor;
+mod generate;
 mod harness;
 mod jobs;
 mod jobs_ends;

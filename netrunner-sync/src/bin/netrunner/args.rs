@@ -76,6 +76,29 @@ pub(crate) enum Subcommands {
     Run(Box<Run>),
     Jobs(Box<crate::jobs::Options>),
     Doctor(Doctor),
+    Completions(Completions),
+    Man(Man),
+}
+
+/// Print the completions of a shell.
+///
+/// For bash: netrunner completions bash > ~/.local/share/bash-completion/completions/netrunner
+#[derive(Debug, Args)]
+pub(crate) struct Completions {
+    /// Which shell
+    #[arg(value_name = "SHELL", value_enum)]
+    pub(crate) shell: clap_complete::Shell,
+}
+
+/// Write the manual pages into a folder.
+///
+/// One page for netrunner and one for each subcommand, for man(1): netrunner man
+/// ~/.local/share/man/man1
+#[derive(Debug, Args)]
+pub(crate) struct Man {
+    /// The folder; it is made if it is not there
+    #[arg(value_name = "DIR")]
+    pub(crate) dir: PathBuf,
 }
 
 /// Say what this system lets NetRunner do, and what to change.
@@ -246,7 +269,10 @@ mod tests {
         let words = ["netrunner", "run"].iter().chain(words);
         Cli::try_parse_from(words).map(|cli| match cli.command {
             Subcommands::Run(run) => *run,
-            other @ (Subcommands::Jobs(_) | Subcommands::Doctor(_)) => panic!("{other:?}"),
+            other @ (Subcommands::Jobs(_)
+            | Subcommands::Doctor(_)
+            | Subcommands::Completions(_)
+            | Subcommands::Man(_)) => panic!("{other:?}"),
         })
     }
 

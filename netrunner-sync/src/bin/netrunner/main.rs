@@ -6,6 +6,7 @@
 mod args;
 mod descriptors;
 mod doctor;
+mod generate;
 mod group;
 mod jobs;
 mod keyboard;
@@ -36,6 +37,8 @@ fn main() -> ExitCode {
             Subcommands::Run(options) => run::run(*options),
             Subcommands::Jobs(options) => jobs::jobs(*options),
             Subcommands::Doctor(options) => doctor::doctor(&options),
+            Subcommands::Completions(options) => generate::completions(&options),
+            Subcommands::Man(options) => generate::man(&options),
         },
         Err(answer) if !answer.use_stderr() => {
             // --help and --version. Whoever closed the pipe has seen enough.
