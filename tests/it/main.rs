@@ -31,6 +31,7 @@ mod jobs_streams;
 mod jobserver;
 mod on_terminals;
 mod p10_bad_bytes;
+mod p10_fuzzed_client;
 mod p10_greedy_client;
 mod p10_hostile_client;
 mod p10_random_client;

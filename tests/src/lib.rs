@@ -13,6 +13,7 @@
 
 pub mod canary;
 pub mod failed;
+pub mod hostile;
 pub mod lacks;
 pub mod lane;
 pub mod lock;

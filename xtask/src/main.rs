@@ -1,6 +1,7 @@
 //! `cargo xtask`: what the workspace does to itself. This file is the table of tasks; each longer task has
 //! a file of its own, and every command that a task runs goes through [`step`].
 
+mod fuzz;
 mod manifests;
 mod package;
 mod program;
@@ -28,7 +29,8 @@ usage: cargo xtask TASK [ARG…]
   run [OPTION…] -- CMD…   run CMD under the `netrunner` command; OPTIONs are those of `netrunner run`
   doctor [--json]         what this system offers, by the `netrunner` command
   ci [--full]             what CI does: test, then check; `--full` tests without each of them alone,
-                          and whole commands in cgroups on the two other kernels
+                          and whole commands in cgroups on the two other kernels, the machines under
+                          Miri, and each target of `fuzz/` for a minute
   bench [OPTION…] [NAME…] measure NetRunner beside its peers: `--quick`, `--full`, `--list`, see `--help`
   chaos [OPTION…]         kill, stop and starve random trees of commands, and count what is left:
                           `--minutes N`, `--rounds N`, `--seed S`, see `--help`
@@ -49,6 +51,8 @@ fn main() -> ExitCode {
         ("ci", true) => suite::run(&root(), &[]).and_then(|()| check(&[])),
         ("ci", false) if rest == ["--full"] => suite::run_in_full(&root())
             .and_then(|()| check(&[]))
+            .and_then(|()| fuzz::miri(&root(), &target_dir()?))
+            .and_then(|()| fuzz::run(&root(), &target_dir()?))
             .and_then(|()| vm::check_more(&root(), &target_dir()?)),
         ("bench", _) => bench(&rest),
         ("chaos", _) => chaos(&rest),

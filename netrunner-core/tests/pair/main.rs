@@ -9,7 +9,9 @@
 
 mod client;
 mod cuts;
+mod fuzzed;
 mod kernel;
+mod operations;
 mod random;
 mod scenes;
 mod shepherd;

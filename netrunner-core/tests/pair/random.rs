@@ -1,43 +1,15 @@
 //! Random lists of what can happen, in any order, with messages under way; the promises are asked
 //! of at every moment by [`World`].
 
-use std::ffi::CStr;
 use std::time::Duration;
 
-use netrunner_core::message::{CommandId, Reason, Request};
+use netrunner_core::message::Reason;
 use netrunner_core::spawn::{Leftovers, Notify, Terms};
 use proptest::prelude::*;
-use proptest::sample::Index;
 
 use crate::kernel::Temper;
+use crate::operations::{Op, Which};
 use crate::world::World;
-
-/// One thing that happens.
-#[derive(Clone, Debug)]
-enum Op {
-    Spawn(&'static CStr, Notify, Terms),
-    Signal(Which, u8),
-    Stop(Which, Reason),
-    Kill(Which),
-    Detach(Which),
-    DropClient { lost: usize },
-    Advance(Duration),
-    Freeze(Duration),
-    ToShepherd(usize),
-    ToClient(usize),
-    Exit(Index),
-    Fork(Index, bool, Temper),
-    Pause(Index),
-    Wake(Index),
-}
-
-/// The command that a request is about.
-#[derive(Clone, Copy, Debug)]
-enum Which {
-    Last,
-    /// The one before: it has ended, and the request comes late.
-    Stale,
-}
 
 fn millis(range: std::ops::Range<u64>) -> impl Strategy<Value = Duration> {
     range.prop_map(Duration::from_millis)
@@ -50,7 +22,7 @@ fn which() -> impl Strategy<Value = Which> {
 fn temper() -> impl Strategy<Value = Temper> {
     prop_oneof![
         4 => Just(Temper::Obeys),
-        2 => millis(0..300).prop_map(Temper::Slow),
+        2 => millis(1..300).prop_map(Temper::Slow),
         3 => Just(Temper::Ignores),
         1 => (0..20_u8).prop_map(Temper::Breeds),
         1 => Just(Temper::Unkillable),
@@ -94,68 +66,13 @@ fn op() -> impl Strategy<Value = Op> {
         1 => millis(0..5_000).prop_map(Op::Freeze),
         4 => (1..120_usize).prop_map(Op::ToShepherd),
         4 => (1..120_usize).prop_map(Op::ToClient),
-        5 => any::<Index>().prop_map(Op::Exit),
-        5 => (any::<Index>(), any::<bool>(), temper()).prop_map(|(index, own_group, temper)| {
+        5 => any::<usize>().prop_map(Op::Exit),
+        5 => (any::<usize>(), any::<bool>(), temper()).prop_map(|(index, own_group, temper)| {
             Op::Fork(index, own_group, temper)
         }),
-        1 => any::<Index>().prop_map(Op::Pause),
-        1 => any::<Index>().prop_map(Op::Wake),
+        1 => any::<usize>().prop_map(Op::Pause),
+        1 => any::<usize>().prop_map(Op::Wake),
     ]
-}
-
-impl Op {
-    fn happen(&self, world: &mut World) {
-        let command = |which| match which {
-            Which::Last => world.last(),
-            Which::Stale => CommandId(world.last().0.wrapping_sub(1)),
-        };
-        match *self {
-            Op::Spawn(program, notify, terms) => world.spawn(program, notify, terms),
-            Op::Signal(which, signal) => world.ask(&Request::Signal(command(which), signal)),
-            Op::Stop(which, reason) => world.ask(&Request::Stop(command(which), reason)),
-            Op::Kill(which) => world.ask(&Request::Kill(command(which))),
-            Op::Detach(which) => {
-                // Only who was told of the start has a child to detach.
-                if world.client.runs || matches!(which, Which::Stale) {
-                    world.ask(&Request::Detach(command(which)));
-                }
-            }
-            Op::DropClient { lost } => world.drop_client(lost),
-            Op::Advance(by) => world.advance(by),
-            Op::Freeze(by) => world.freeze(by),
-            Op::ToShepherd(most) => {
-                world.deliver_to_shepherd(most);
-            }
-            Op::ToClient(most) => {
-                world.deliver_to_client(most);
-            }
-            Op::Exit(index) => {
-                let running = world.kernel.running();
-                if !running.is_empty() {
-                    world.kernel.end(*index.get(&running), 0);
-                }
-            }
-            Op::Fork(index, own_group, temper) => {
-                let running = world.kernel.running();
-                if !running.is_empty() {
-                    world.kernel.fork(*index.get(&running), own_group, temper);
-                }
-            }
-            Op::Pause(index) => {
-                let running = world.kernel.running();
-                if !running.is_empty() {
-                    world.kernel.signal(*index.get(&running), 19, world.now);
-                }
-            }
-            Op::Wake(index) => {
-                let living = world.kernel.living();
-                if !living.is_empty() {
-                    world.kernel.wake(*index.get(&living), world.now);
-                }
-            }
-        }
-        world.run_shepherd();
-    }
 }
 
 proptest! {

@@ -12,26 +12,8 @@ use netrunner_core::terminal::{Handover, Terminal};
 use netrunner_core::wire::{Frame, WireError};
 use proptest::prelude::*;
 
+use crate::decoders::probe;
 use crate::samples::{self, Message};
-
-/// Decodes in every direction; what is understood must be sent on byte for byte as it came.
-/// Tells in how many directions it was understood.
-fn probe(frame: Frame<'_>) -> usize {
-    let understood = [
-        Order::decode(frame).map(Message::Order),
-        Request::decode(frame).map(Message::Request),
-        Event::decode(frame).map(Message::Event),
-    ];
-    let mut count = 0;
-    for message in understood.into_iter().flatten() {
-        let again = message.bytes();
-        assert_eq!(samples::frame(&again), frame, "understood as {message:?}");
-        // Received lists are iterated by the shepherd: that must not fail late.
-        let _laid_open = message.laid_open();
-        count += 1;
-    }
-    count
-}
 
 #[test]
 fn every_truncation_is_refused() {
