@@ -21,6 +21,7 @@ const JOBS: &[(&str, Job)] = &[
     ("batch", scenarios::cpu::batch),
     ("first", scenarios::first::one),
     ("victim", scenarios::death::victim),
+    ("cgroup", scenarios::cgroup::some),
 ];
 
 static DRIVER: OnceLock<u32> = OnceLock::new();

@@ -4,6 +4,7 @@
 mod alone;
 mod build;
 mod bulk;
+pub(crate) mod cgroup;
 pub(crate) mod cpu;
 pub(crate) mod death;
 mod field;
@@ -185,6 +186,24 @@ pub(crate) const ALL: &[Scenario] = &[
         name: "death-5000",
         about: "SIGKILL to a client with 5,000 commands, until the last process is gone",
         place: Place::Driver(death::with_5000),
+        then: None,
+    },
+    Scenario {
+        name: "cgroup",
+        about: "output of the tiny static child in a cgroup of its own: born in it, or moved into it",
+        place: Place::Driver(cgroup::measure),
+        then: None,
+    },
+    Scenario {
+        name: "cgroup-100",
+        about: "start 100 tiny children in cgroups of their own, kill all and wait for all",
+        place: Place::Worker(cgroup::at_once),
+        then: None,
+    },
+    Scenario {
+        name: "cgroup-memory",
+        about: "memory of the kernel per cgroup that nobody is in",
+        place: Place::Worker(cgroup::memory),
         then: None,
     },
     Scenario {
