@@ -353,8 +353,9 @@ fn a_detached_child_outlives_its_client_and_is_reaped() {
 #[test]
 fn what_a_killed_shepherd_had_kept_dies_also_without_a_client() {
     arena(|| {
+        // A terminal ends with the client, and tells so.
         let mut client = client(
-            "quiet spawn [ lock leader daemon [ setsid lock below sleep forever ] \
+            "quiet spawn [ ignore HUP lock leader daemon [ setsid lock below sleep forever ] \
                                  sleep forever ] await go detach exit 0",
         );
         let child = lock("leader").wait_held();
@@ -392,9 +393,12 @@ on_terminals_too! {
     nothing_survives_a_kill_at_random_instants_around_exits
     twenty_children_die_with_their_client
     children_die_when_the_client_execs
+    a_client_that_execs_itself_runs_commands_again
     children_die_with_the_first_process_although_a_raw_fork_of_it_lives
+    a_raw_fork_of_the_client_has_a_guardian_of_its_own
     children_die_when_the_client_aborts
     children_die_when_the_client_exits_without_dropping_anything
     children_die_with_a_client_whose_guardian_was_killed_before
+    what_a_killed_shepherd_had_kept_dies_also_without_a_client
     a_stopped_client_delays_no_timeout
 }

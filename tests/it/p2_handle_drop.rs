@@ -249,6 +249,8 @@ on_terminals_too! {
     a_handle_does_not_keep_the_child_alive_and_learns_its_true_end
     a_panicking_thread_stops_its_child
     a_child_goes_on_when_the_thread_that_spawned_it_ends
+    a_child_goes_on_when_the_thread_that_spawned_the_first_command_ends
     a_hundred_threads_spawn_and_drop
     dropping_a_child_that_has_ended_is_quiet
+    an_input_that_fails_leaves_nothing
 }

@@ -90,12 +90,13 @@ fn the_pipes_reach_their_end_when_the_shepherd_dies() {
         let mut command = puppet(
             "print before lock leader daemon [ setsid lock below sleep forever ] sleep forever",
         );
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("spawn");
+        off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
+        let mut child = command.spawn().expect("spawn");
         lock("leader").wait_held();
         lock("below").wait_held();
         signal(shepherd_of(child.id()), libc::SIGKILL);
         let mut text = String::new();
-        child.stdout.take().expect("stdout").read_to_string(&mut text).expect("read to the end");
+        outlet(&mut child).read_to_string(&mut text).expect("read to the end");
         assert_eq!(text, "before\n");
         assert_lost(&child.wait().expect_err("wait"));
     });
@@ -440,12 +441,15 @@ fn shepherds_killed_under_load_never_hang_the_client() {
 on_terminals_too! {
     every_way_to_wait_tells_of_the_lost_shepherd
     a_waiting_thread_is_woken_by_the_death_of_the_shepherd
+    the_pipes_reach_their_end_when_the_shepherd_dies
     the_next_command_runs_after_a_shepherd_died
     killed_idle_shepherds_harm_no_later_command
     a_stopped_shepherd_makes_no_wait_with_deadline_late
     kill_under_a_stopped_shepherd_returns_at_once_and_comes_true
     stop_under_a_stopped_shepherd_ends
     a_running_command_ends_as_it_should_after_the_guardian_was_killed
+    everything_works_after_the_guardian_was_killed
+    a_new_guardian_cleans_up_as_the_first_did
     guardian_and_shepherd_killed_together_end_in_an_error_and_take_the_child_along
     shepherds_killed_under_load_never_hang_the_client
 }

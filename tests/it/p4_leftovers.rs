@@ -220,6 +220,7 @@ fn keep_keeps_nothing_of_a_command_that_was_stopped() {
 
 on_terminals_too! {
     leftovers_are_stopped_before_wait_returns
+    leftovers_that_ignore_the_stop_signal_are_killed_after_the_grace
     what_ends_within_the_settling_time_is_no_leftover
     zombies_are_no_leftovers
     output_does_not_wait_for_a_leftover_that_holds_the_pipe
@@ -227,6 +228,7 @@ on_terminals_too! {
     a_stop_ends_the_waiting_for_leftovers
     a_timeout_ends_the_waiting_for_leftovers
     kept_leftovers_live_on_and_are_listed
+    kept_leftovers_outlive_the_client
     output_does_not_wait_for_a_kept_process_that_holds_the_pipe
     keep_keeps_nothing_of_a_command_that_was_stopped
 }

@@ -283,8 +283,15 @@ fn stop_from_many_threads_is_one_stop() {
 on_terminals_too! {
     a_fork_storm_is_stopped_and_hits_nobody_else
     a_fork_storm_of_sessions_is_stopped_and_hits_nobody_else
+    a_fork_storm_is_killed_and_hits_nobody_else
+    a_fork_storm_dies_with_its_handle
+    a_fork_storm_dies_with_its_shepherd
+    a_fork_storm_dies_with_the_client
+    the_ladder_goes_stop_signal_then_continue_then_kill
+    a_stopped_child_can_obey_the_stop_signal
     the_stop_signal_is_the_one_that_was_chosen
     an_obedient_tree_does_not_wait_for_the_grace
+    a_signal_goes_to_the_whole_group
     a_kill_cuts_the_grace_short
     stop_from_many_threads_is_one_stop
 }

@@ -27,7 +27,9 @@ fn a_thousand_spawns_leave_no_zombie_and_no_descriptor() {
                 assert_eq!(status.code(), Some(code));
             } else {
                 let mut command = puppet(&format!("print {number} exit {code}"));
-                command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+                off_terminals(&mut command, |it| {
+                    it.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped())
+                });
                 let output = command.spawn().expect("spawn").wait_with_output().expect("output");
                 assert_eq!(output.status.code(), Some(code));
                 assert_eq!(output.stdout, format!("{number}\n").into_bytes());
@@ -191,10 +193,12 @@ fn a_late_message_does_not_hit_the_next_command() {
 }
 
 on_terminals_too! {
+    a_thousand_spawns_leave_no_zombie_and_no_descriptor
     a_long_running_child_does_not_gather_zombies
     neither_client_nor_guardian_keeps_a_zombie
     a_client_that_is_a_subreaper_keeps_no_zombie
     a_client_that_is_process_1_keeps_no_zombie
+    a_reused_pid_is_never_signalled
     signals_after_the_end_are_refused_and_hit_nobody
     a_late_message_does_not_hit_the_next_command
 }

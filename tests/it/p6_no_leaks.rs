@@ -174,8 +174,9 @@ fn guardian_and_shepherds_hold_nothing_of_the_client() {
         sys::keep_across_exec(&File::from(OwnedFd::from(writer.try_clone().expect("clone"))))
             .expect("careless");
         // Guardian and shepherd start while it is open here.
-        let mut child =
-            puppet("lock leader sleep forever").stdin(Stdio::piped()).spawn().expect("spawn");
+        let mut command = puppet("lock leader sleep forever");
+        off_terminals(&mut command, |it| it.stdin(Stdio::piped()));
+        let mut child = command.spawn().expect("spawn");
         lock("leader").wait_held();
         puppet("exit 0").status().expect("another shepherd, or the guardian's work");
         drop(writer);
@@ -236,7 +237,9 @@ fn shepherds_and_guardian_gather_no_descriptors() {
         };
         let before = counts();
         for _ in 0..300 {
-            puppet("exit 0").stdin(Stdio::piped()).output().expect("output");
+            let mut command = puppet("exit 0");
+            off_terminals(&mut command, |it| it.stdin(Stdio::piped()));
+            command.output().expect("output");
             assert!(Command::new("/no/such/program").output().is_err());
         }
         assert!(counts() <= before + 3, "{before} descriptors before, {} after", counts());
@@ -363,8 +366,16 @@ fn write_then_exec_from_eight_threads_never_meets_a_busy_file() {
 
 on_terminals_too! {
     a_child_has_three_descriptors
+    a_child_has_none_of_the_descriptors_that_the_client_left_open_across_exec
     a_child_has_three_descriptors_among_many_others
-    every_way_to_end_a_command_gives_its_descriptors_back
+    a_passed_descriptor_has_its_number_and_is_the_only_one
+    passed_descriptors_can_swap_and_fill_a_whole_range
+    two_descriptors_trade_places
+    a_passed_descriptor_is_released_in_the_client_by_the_spawn
+    guardian_and_shepherds_hold_nothing_of_the_client
+    shepherds_and_guardian_gather_no_descriptors
     failed_spawns_leak_nothing
+    every_way_to_end_a_command_gives_its_descriptors_back
     no_file_stays_behind
+    write_then_exec_from_eight_threads_never_meets_a_busy_file
 }

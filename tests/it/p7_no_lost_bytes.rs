@@ -183,7 +183,8 @@ fn what_was_written_before_a_kill_is_kept() {
 fn a_child_that_nobody_reads_waits() {
     arena(|| {
         let mut command = puppet("spew 1000000 touch written sleep forever");
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("spawn");
+        off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
+        let mut child = command.spawn().expect("spawn");
         // Asleep, in the middle of it, and not because it is done.
         wait_until("a full pipe", GRACE_AND_2S, || {
             std::fs::read_to_string(format!("/proc/{}/wchan", child.id()))
@@ -193,7 +194,8 @@ fn a_child_that_nobody_reads_waits() {
         assert!(child.wait_timeout(GRACE).expect("wait").is_none());
         assert!(!std::path::Path::new("written").exists(), "somebody read what nobody asked for");
         let mut all = vec![0; 1_000_000];
-        child.stdout.as_mut().expect("stdout").read_exact(&mut all).expect("read");
+        let mut outlet = outlet(&mut child);
+        outlet.read_exact(&mut all).expect("read");
         pattern::check(&all, 1_000_000);
         wait_file("written");
         child.stop().expect("stop");
@@ -259,5 +261,10 @@ fn eight_threads_move_a_megabyte_each_both_ways() {
 
 on_terminals_too! {
     stdout_of_every_size_is_complete
+    a_child_that_never_reads_its_input_is_no_error
+    a_child_that_closes_its_input_early_goes_on
+    text_input_is_replayed_for_the_second_run
     what_was_written_before_a_kill_is_kept
+    a_child_that_nobody_reads_waits
+    merged_outputs_keep_their_order
 }

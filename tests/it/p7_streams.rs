@@ -457,10 +457,13 @@ on_terminals_too! {
     lines_of_every_length_are_whole
     a_line_that_is_not_utf8_is_an_error_and_the_iteration_goes_on
     a_program_that_is_not_there_fails_before_the_first_item
+    merged_outputs_come_as_one
+    nothing_is_read_that_nobody_asked_for
     dropped_early_the_command_is_stopped_at_once
     an_item_has_a_deadline
     a_deadline_in_the_past_still_gives_what_is_there
     another_thread_may_wait_and_stop_meanwhile
     a_reader_that_fails_is_reported
+    a_reader_that_is_stuck_keeps_nobody_and_no_pipe
     a_lost_shepherd_is_the_last_item
 }

@@ -216,6 +216,7 @@ on_terminals_too! {
     a_grandchild_that_holds_the_pipes_does_not_keep_output
     a_timeout_ends_a_child_that_stopped_itself
     a_timeout_ends_a_child_that_ignores_the_stop_signal_after_its_grace
+    a_timeout_ends_output_while_the_input_is_not_read
     no_timeout_strikes_after_the_end
     timeouts_of_nothing_and_of_for_ever_are_taken
 }

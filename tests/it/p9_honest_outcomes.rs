@@ -197,5 +197,9 @@ on_terminals_too! {
     a_signal_is_no_exit_code
     a_signal_from_outside_is_an_exit_and_ours_is_not
     a_timeout_is_told_apart_from_an_exit_even_when_the_child_exits_well
+    a_failed_spawn_names_its_step_its_object_and_its_cause
     spawn_output_and_status_fail_alike
+    a_refused_step_before_the_exec_names_itself
+    the_report_tells_what_was_used
+    peak_memory_is_the_childs_and_not_the_clients
 }

@@ -96,10 +96,12 @@ fn a_stream_read_by_hand_ends_at_the_limit() {
     arena(|| {
         for_each_limit(|size, limit| {
             let mut command = puppet(&format!("spew {size}"));
-            command.stdout(Stdio::piped()).max_output(limit as u64);
-            let mut child = command.spawn().expect("spawn");
+            off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
+            let mut child = command.max_output(limit as u64).spawn().expect("spawn");
             let mut read = Vec::new();
-            child.stdout.as_mut().expect("stdout").read_to_end(&mut read).expect("read");
+            // Closed after the end: a terminal would be hung up by it.
+            let mut outlet = outlet(&mut child);
+            outlet.read_to_end(&mut read).expect("read");
             pattern::check(&read, size.min(limit));
             let status = child.wait().expect("wait");
             let reason = child.report().expect("a report").reason;
@@ -179,11 +181,12 @@ fn one_byte_too_many_counts_also_of_a_command_that_has_ended() {
         });
         // Unread, too.
         let mut command = puppet("write 12345");
-        let mut child = command.stdout(Stdio::piped()).max_output(4).spawn().expect("spawn");
+        off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
+        let mut child = command.max_output(4).spawn().expect("spawn");
         assert_eq!(child.wait().expect("wait").code(), Some(0));
         assert_eq!(child.report().expect("a report").reason, Reason::OutputLimit);
         let mut read = Vec::new();
-        child.stdout.take().expect("stdout").read_to_end(&mut read).expect("read");
+        outlet(&mut child).read_to_end(&mut read).expect("read");
         assert_eq!(read, b"1234");
     });
 }
@@ -326,4 +329,7 @@ on_terminals_too! {
     exactly_so_many_bytes_are_kept
     exactly_so_many_bytes_come_as_events
     lines_end_at_the_limit
+    a_stream_read_by_hand_ends_at_the_limit
+    one_byte_too_many_counts_also_of_a_command_that_has_ended
+    a_command_that_writes_on_while_it_is_stopped_is_killed_after_its_grace
 }

@@ -202,5 +202,8 @@ fn the_limits_end_when_the_command_is_detached() {
 on_terminals_too! {
     silence_is_told_apart_and_what_was_written_is_kept
     a_spawned_command_that_is_silent_is_stopped_though_nobody_waits
+    reading_input_is_no_sign_of_life
     a_client_that_reads_slowly_does_not_make_its_command_idle
+    time_in_which_nobody_asks_for_an_item_does_not_count
+    time_with_and_without_a_caller_adds_up
 }
