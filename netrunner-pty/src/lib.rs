@@ -21,6 +21,34 @@
 //! assert_eq!(text, "hello\r\n");
 //! # Ok::<(), std::io::Error>(())
 //! ```
+//!
+//! # Guarantees
+//!
+//! - Both ends are close-on-exec from birth, and neither is on one of 0 to 2: no program that another
+//!   thread starts meanwhile gets one.
+//! - Size and modes are set before [`open`] returns, so no program finds others.
+//! - The subsidiary is that of the manager, whatever `/dev/pts` is here, or [`open`] fails.
+//! - The end of file of a [`Manager`] comes after every byte that was written to the subsidiary.
+//! - A read or write of a [`Manager`] ends when nobody has the subsidiary open any more.
+//!
+//! # Not guaranteed
+//!
+//! - That an end stays one: a program may open its terminal again by `/dev/tty`. Whoever wants the end
+//!   to be that of all programs keeps the subsidiary open until they are gone.
+//! - That everything typed is read. A terminal that edits lines drops what a line has beyond 4095 bytes,
+//!   and a program that changes the modes may drop what was typed before.
+//! - That a read fills its buffer: Linux hands out 4095 bytes at a time.
+//! - That anybody dies with the terminal: a hang-up is a signal, which programs may ignore.
+//!
+//! # Mechanism
+//!
+//! `posix_openpt(3)`, `TIOCGPTPEER` at the manager (Linux 4.13), and where that is not known the name of
+//! the subsidiary, checked against the manager. The manager does not block underneath; a read is tried
+//! first and waited for by `poll(2)` only if there was nothing. EIO is taken for the end.
+//!
+//! # Platforms
+//!
+//! Linux only.
 
 mod attach;
 mod control;

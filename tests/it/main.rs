@@ -55,6 +55,7 @@ mod p9_one_truth;
 mod p9_silence;
 mod pipeline;
 mod pty;
+mod pty_devices;
 mod pty_extremes;
 mod pty_programs;
 mod shapes;

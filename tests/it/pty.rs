@@ -7,7 +7,8 @@ use std::os::unix::process::ExitStatusExt as _;
 use std::time::{Duration, Instant};
 
 use netrunner_sync::{
-    ChildPty, Command, CommandExt as _, Control, Event, Pattern, PtyModes, Signal, Stdio, WinSize,
+    ChildPty, Command, CommandExt as _, Control, Event, Pattern, PtyModes, Reason, Signal, Stdio,
+    WinSize,
 };
 use netrunner_tests::procs::Proc;
 use netrunner_tests::wait::PATIENCE;
@@ -334,6 +335,53 @@ fn dropping_the_manager_hangs_the_session_up() {
         assert_eq!(child.wait_timeout(Duration::from_millis(50)).expect("wait"), None);
         drop(reader);
         assert_eq!(child.wait().expect("wait").code(), Some(9));
+    });
+}
+
+/// To the leader, the members of its group, a job's group and a session of its own; and what outlives the
+/// leader is asked in the usual way before it is killed.
+#[test]
+fn a_stop_hangs_all_up_then_asks_then_kills() {
+    arena(|| {
+        // They are given half a second for the hang-up.
+        let grace = GRACE * 4;
+        let names = ["member", "job", "far"];
+        let below = names.iter().zip(["", "group", "setsid"]).map(|(name, how)| {
+            format!(
+                "fork [ {how} note HUP {name} note TERM {name} lock {name}-lock sleep forever ] "
+            )
+        });
+        let script = below.collect::<String>() + "lock leader sleep forever";
+        let mut child = puppet(&script).grace(grace).pty(SIZE).spawn().expect("spawn");
+        lock("leader").wait_held();
+        for name in names {
+            lock(&format!("{name}-lock")).wait_held();
+        }
+        let began = Instant::now();
+        assert_eq!(child.stop().expect("stop").signal(), Some(libc::SIGHUP));
+        assert!(began.elapsed() >= grace, "killed before their grace");
+        assert_eq!(child.report().expect("report").reason, Reason::Stopped);
+        for name in names {
+            lock(&format!("{name}-lock")).assert_free();
+            let notes = std::fs::read_to_string(name).expect("notes");
+            // The end of a session's leader is one more hang-up, by the kernel.
+            let mut notes: Vec<&str> = notes.lines().collect();
+            notes.dedup();
+            assert_eq!(notes, ["01", "15"], "{name}");
+        }
+    });
+}
+
+#[test]
+fn a_leader_that_is_deaf_to_the_hang_up_is_killed_after_its_grace() {
+    arena(|| {
+        let script = "note HUP notes note TERM notes lock leader sleep forever";
+        let mut child = puppet(script).pty(SIZE).spawn().expect("spawn");
+        lock("leader").wait_held();
+        let began = Instant::now();
+        assert_eq!(child.stop().expect("stop").signal(), Some(libc::SIGKILL));
+        assert!(began.elapsed() >= GRACE, "killed before its grace");
+        assert_eq!(std::fs::read_to_string("notes").expect("notes"), "01\n");
     });
 }
 

@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use netrunner_sync::{Child, Command, Control, Reason, WinSize};
+use netrunner_sync::{Child, Command, Control, Reason, Stdio, WinSize};
 use netrunner_tests::lock::Locks;
 use netrunner_tests::wait::PATIENCE;
 
@@ -223,11 +223,18 @@ fn a_pager_fills_the_screen_that_it_has() {
 }
 
 #[test]
-fn a_program_that_asks_its_terminal_gets_its_size() {
+fn a_program_that_asks_its_terminal_gets_its_size_and_hears_of_another() {
     arena(|| {
-        let mut tput = Command::new("tput");
-        tput.arg("cols").env("TERM", "xterm").env_remove("COLUMNS").pty(WinSize::new(24, 123));
-        assert_eq!(tput.run().expect("run").stdout, b"123\r\n");
+        let script = "trap 'tput cols; tput lines; exit' WINCH; tput cols; tput lines; \
+                      echo ready; while :; do sleep 0.01; done";
+        let mut sh = Command::new("sh");
+        sh.args(["-c", script]).env("TERM", "xterm").grace(GRACE);
+        let mut asking = Driver::start(sh.env_remove("COLUMNS").env_remove("LINES"));
+        assert_eq!(asking.expect("ready\r\n"), "80\r\n24\r\n");
+        asking.child.resize(WinSize::new(51, 123)).expect("resize");
+        asking.expect("123\r\n51\r\n");
+        asking.expect_end();
+        assert!(asking.child.wait().expect("wait").success());
     });
 }
 
@@ -328,5 +335,8 @@ fn the_log_of_a_build_is_recorded_with_its_colours() {
             rest.drain(..at + end + 1);
         }
         assert_eq!(text + &rest, String::from_utf8_lossy(&plain.stderr));
+        // Errors that go elsewhere are no terminal's, and plain.
+        let apart = cc.stderr(Stdio::piped()).output().expect("output");
+        assert_eq!((apart.stdout, apart.stderr), (Vec::new(), plain.stderr));
     });
 }

@@ -63,6 +63,14 @@ fn all_that_is_shown_is_passed_on() {
 }
 
 #[test]
+fn colours_and_progress_bars_come_through_as_they_are() {
+    let text = "if test -t 1; then printf '\\033[1;31mred\\033[0m\\n 10%%\\r100%%\\033[K\\n'; else echo plain; fi";
+    let shown = end(script(&["--pty"], text)).expect(0).stdout;
+    assert_eq!(shown, "\x1b[1;31mred\x1b[0m\r\n 10%\r100%\x1b[K\r\n");
+    assert_eq!(end(script(&[], text)).expect(0).stdout, "plain\n");
+}
+
+#[test]
 fn what_is_read_is_typed_and_ends() {
     let silent = "stty -echo; echo ready; cat";
     assert_eq!(fed(&["--pty"], silent, ""), "ready\r\n");
