@@ -339,8 +339,9 @@ fn guardian_and_shepherd_killed_together_end_in_an_error_and_take_the_child_alon
         assert_lost(&child.wait().expect_err("wait"));
         // The death signal ends the child; the watcher, through the pidfd, its group.
         lock("leader").wait_free(GRACE_AND_2S);
-        if lacks(Lack::Pidfd) {
-            // And without a pidfd nobody does: the number may be another's by now.
+        // And without a pidfd nobody does: the number may be another's by now. On a terminal the kernel
+        // hangs the group up, as the end of a session's leader does.
+        if lacks(Lack::Pidfd) && !on_terminals() {
             signal(lock("below").wait_held(), libc::SIGKILL);
         }
         lock("below").wait_free(GRACE_AND_2S);
