@@ -12,6 +12,7 @@ use std::time::{Duration, Instant};
 
 use crate::command::Command;
 use crate::error::Result;
+use crate::running::End;
 use crate::signal::Signal;
 use crate::time::deadline_in;
 
@@ -41,7 +42,7 @@ pub use restart::Restart;
 pub use several::Daemons;
 pub(crate) use supervisor::Supervisor;
 
-use shared::{End, Shared};
+use shared::Shared;
 
 /// A long-lived command: a server, a watcher, a tunnel. Its outputs are always read, it can be waited for
 /// until it is [ready](Ready), [started again](Restart) when it crashes, and

@@ -34,12 +34,14 @@ use crate::terminal::Tie;
 use crate::time::deadline_in;
 use crate::watcher::Word;
 
+mod end;
 mod group;
 mod role;
 mod silence;
 mod stops;
 mod terminal;
 
+pub(crate) use end::End;
 pub(crate) use role::{HeldRole, Progress, Role};
 
 pub(crate) struct Running {

@@ -5,8 +5,6 @@ use std::process::ExitStatus;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use netrunner_core::message::Reason;
-
 use super::callback::Listener;
 use super::health::{DaemonState, Health};
 use super::inbox::{Inbox, Refused};
@@ -15,7 +13,7 @@ use super::ring::Ring;
 use super::supervisor::{Id, Word};
 use crate::error::{Error, Result, shown};
 use crate::report::{Output, Report};
-use crate::running::Running;
+use crate::running::{End, Running};
 use crate::runtime::Runtime;
 use crate::signal::Signal;
 
@@ -27,25 +25,6 @@ pub(super) struct Shared {
     change: Condvar,
     recent: Mutex<Ring>,
     listener: Option<Listener>,
-}
-
-/// How it is ended; the second is the stronger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum End {
-    Stop,
-    Kill,
-}
-
-impl End {
-    fn ask(self, running: &Running) {
-        match self {
-            End::Stop => running.ask_to_stop(Reason::Stopped),
-            End::Kill => {
-                // It fails only in a forked copy of the client, where nothing of it is ours.
-                let _ = running.kill();
-            }
-        }
-    }
 }
 
 pub(super) struct State {

@@ -14,10 +14,11 @@ use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender};
 
-use super::shared::{End, Shared};
+use super::shared::Shared;
 use super::sources::{Sources, What};
 use super::unit::Unit;
 use crate::poll::Waker;
+use crate::running::End;
 
 /// The name of a daemon.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -8,14 +8,13 @@ use netrunner_core::spawn::Notify;
 use rustix::io::Errno;
 
 use super::active::{Active, Pending, Turn};
-use super::handle::End;
 use super::sources::{AFTER_FAILURE, Sources, What};
 use super::tokens::{self, Tokens};
 use super::{Finished, JobId, JobLine, Jobs, OnLine, is_success};
 use crate::error::{Error, Result};
 use crate::mover::Stream;
 use crate::report::{Output, Reason};
-use crate::running::earliest;
+use crate::running::{End, earliest};
 use crate::time::deadline_in;
 use crate::wiring;
 

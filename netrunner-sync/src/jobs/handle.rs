@@ -4,11 +4,9 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 
-use netrunner_core::message::Reason;
-
 use super::JobId;
 use crate::poll::Waker;
-use crate::running::Running;
+use crate::running::{End, Running};
 
 /// A handle on [`Jobs`](super::Jobs), for any thread. It owns nothing: the jobs end when the `Jobs` is
 /// dropped.
@@ -73,25 +71,6 @@ impl fmt::Debug for JobsHandle {
             .field("running", &words.running.len())
             .field("all", &words.all)
             .finish_non_exhaustive()
-    }
-}
-
-/// How jobs are ended; the second is the stronger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum End {
-    Stop,
-    Kill,
-}
-
-impl End {
-    fn ask(self, running: &Running) {
-        match self {
-            End::Stop => running.ask_to_stop(Reason::Stopped),
-            End::Kill => {
-                // It fails only in a forked copy of the client, where nothing of it is ours.
-                let _ = running.kill();
-            }
-        }
     }
 }
 
