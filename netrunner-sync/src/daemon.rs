@@ -266,10 +266,10 @@ impl Daemon {
     /// use netrunner_sync::{Command, Daemon, Ready, Signal};
     ///
     /// let mut command = Command::new("sh");
-    /// command.args(["-c", "trap 'echo read again; exit 0' HUP; echo up; while :; do sleep 0.01; done"]);
+    /// command.args(["-c", "trap 'echo read again; exit 0' USR1; echo up; while :; do sleep 0.01; done"]);
     /// let daemon = Daemon::builder(command).ready(Ready::line("up")).start()?;
     /// daemon.wait_ready()?;
-    /// daemon.signal(Signal::HUP)?;
+    /// daemon.signal(Signal::USR1)?;
     /// assert!(daemon.wait()?.success());
     /// # Ok::<(), netrunner_sync::Error>(())
     /// ```
