@@ -5,7 +5,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::arena::{arena, nothing_is_left};
-use crate::harness::{Live, end, netrunner, until};
+use crate::harness::{Live, netrunner, until_within};
 use crate::project::Project;
 
 /// How often a build is killed; `NETRUNNER_TEST_BUILD_KILLS` says otherwise, and then the build is as large
@@ -18,6 +18,9 @@ fn asked_for() -> Option<u64> {
     let number = std::env::var("NETRUNNER_TEST_BUILD_KILLS").ok()?;
     Some(number.parse().expect("NETRUNNER_TEST_BUILD_KILLS is a number"))
 }
+
+/// For a build of some hundred files on a machine that does other work as well.
+const LONG: Duration = Duration::from_secs(600);
 
 /// Numbers that look random and can be had again by `NETRUNNER_TEST_SEED`.
 pub(crate) struct Instants(u64);
@@ -59,15 +62,15 @@ fn a_build_that_is_killed_half_way_leaves_nothing_and_another_run_completes_it()
         for _ in 0..kills {
             let _ = std::fs::remove_file(&log);
             project.clean();
-            let mut live = Live::start(build());
+            let mut live = Live::start(build()).patient_for(LONG);
             let built = instants.below(all as u64 - 10) as usize;
-            until("so much is built", || project.built() > built);
+            until_within(LONG, "so much is built", || project.built() > built);
             // The instant is the point.
             std::thread::sleep(Duration::from_micros(instants.below(10_000)));
             live.signal_if_alive(libc::SIGKILL);
             assert_eq!(live.end().status.code(), None, "it was too quick: {built} of {all}");
             nothing_is_left();
-            end(build()).expect(0);
+            Live::start(build()).patient_for(LONG).end().expect(0);
             project.links_and_runs();
             nothing_is_left();
         }

@@ -115,6 +115,12 @@ impl Live {
         Live { child, stdout, stderr, deadline: Instant::now() + PATIENCE }
     }
 
+    /// For what takes longer than the rest, from now on.
+    pub(crate) fn patient_for(mut self, patience: Duration) -> Live {
+        self.deadline = Instant::now() + patience;
+        self
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }
@@ -225,8 +231,13 @@ pub(crate) fn signal(pid: u32, number: i32) {
 
 /// Waits until this holds.
 #[track_caller]
-pub(crate) fn until(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + PATIENCE;
+pub(crate) fn until(what: &str, holds: impl FnMut() -> bool) {
+    until_within(PATIENCE, what, holds);
+}
+
+#[track_caller]
+pub(crate) fn until_within(patience: Duration, what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + patience;
     while !holds() {
         assert!(Instant::now() < deadline, "never: {what}");
         thread::sleep(Duration::from_millis(2));

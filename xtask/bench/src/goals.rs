@@ -3,7 +3,7 @@
 
 use crate::measured::{Measured, Unit};
 use crate::report::shown;
-use crate::scenarios::JOBS;
+use crate::scenarios::{COMMAND, JOBS};
 use crate::stats::{paired, quantile};
 use crate::ways::Way;
 
@@ -14,6 +14,8 @@ pub(crate) enum Of {
     Ratio,
     /// The 95th percentile over std's.
     P95Ratio,
+    /// As `Ratio`, to the fastest of the peers instead of std.
+    PeerRatio,
     /// NetRunner's own median.
     Value(Unit),
 }
@@ -61,6 +63,11 @@ const fn rate(scene: &'static str, key: &'static str, goal: f64, stretch: f64) -
     Goal { scene, key, who: OURS, of: Of::Ratio, bound: Bound::AtLeast, goal, stretch }
 }
 
+/// The build beside the tools that others build with.
+const fn build(scene: &'static str, who: &'static str) -> Goal {
+    Goal { who, of: Of::PeerRatio, ..ratio(scene, "build-500", 1.0, 0.95) }
+}
+
 const fn seconds(scene: &'static str, key: &'static str, goal: f64, stretch: f64) -> Goal {
     Goal {
         scene,
@@ -105,6 +112,8 @@ pub(crate) const ALL: &[Goal] = &[
     jobs("kill and wait for 1,000", "tiny-1000/kill", 2.0, 1.3),
     rate("bulk stdout, 4 GiB, throughput", "bulk-4g", 1.0, 1.2),
     rate("256 MiB through a terminal (std: openpty and a read loop)", "pty-256m", 0.95, 1.0),
+    build("500 C files by `Jobs`", JOBS),
+    build("500 C files by `netrunner jobs`", COMMAND),
     seconds("death of a client with 1,000: last process gone", "death-1000", 0.3, 0.15),
     seconds("death of a client with 5,000: last process gone", "death-5000", 1.5, 1.0),
     kib(
@@ -127,6 +136,7 @@ impl Goal {
         Some(match self.of {
             Of::Ratio => paired(ours, std()?).median,
             Of::P95Ratio => quantile(ours, 0.95) / quantile(std()?, 0.95),
+            Of::PeerRatio => paired(ours, &metric.fastest_peer()?.samples).median,
             Of::Value(_) => quantile(ours, 0.5),
         })
     }
@@ -146,7 +156,7 @@ impl Goal {
     /// A number of its kind, as people read it.
     pub(crate) fn shown(&self, number: f64) -> String {
         match self.of {
-            Of::Ratio | Of::P95Ratio => format!("{number:.2}"),
+            Of::Ratio | Of::P95Ratio | Of::PeerRatio => format!("{number:.2}"),
             Of::Value(unit) => shown(number, unit),
         }
     }

@@ -33,6 +33,7 @@ pub(crate) fn describe() -> Value {
     let tools = [
         ("rustc", "rustc"),
         ("cc", "cc"),
+        ("make", "make"),
         ("parallel", "parallel"),
         ("tini", "tini"),
         ("xargs", "xargs"),
@@ -132,6 +133,12 @@ impl Load {
             own: process_table::below(driver)?.iter().map(|process| process.ticks).sum(),
             driver,
         })
+    }
+
+    /// The CPU time that the processes below the driver have used since then, in seconds.
+    pub(crate) fn own_until_now(&self) -> Result<f64> {
+        let own = Load::now(self.driver)?.own.saturating_sub(self.own);
+        Ok(own as f64 / rustix::param::clock_ticks_per_second() as f64)
     }
 
     /// What others did since then.

@@ -4,6 +4,12 @@
 use serde_json::{Value, json};
 
 use crate::Result;
+use crate::scenarios::{COMMAND, JOBS};
+use crate::stats::median;
+use crate::ways::Way;
+
+/// The contenders that are NetRunner's.
+const OURS: [&str; 3] = [Way::NetRunner.name(), JOBS, COMMAND];
 
 /// What a sample counts.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,6 +62,20 @@ impl Metric {
     pub(crate) fn samples_of(&self, contender: &str) -> Option<&[f64]> {
         let found = self.series.iter().find(|series| series.contender == contender);
         found.map(|series| series.samples.as_slice())
+    }
+
+    /// Who the others are compared with: std, or the fastest of those that are not ours.
+    pub(crate) fn base(&self) -> Option<&Series> {
+        let std = self.series.iter().find(|series| series.contender == Way::Std.name());
+        std.or_else(|| self.fastest_peer())
+    }
+
+    /// Of those that are not ours, the one with the least median.
+    pub(crate) fn fastest_peer(&self) -> Option<&Series> {
+        let is_ours = |series: &&Series| OURS.contains(&series.contender.as_str());
+        let peers = self.series.iter().filter(|series| !series.samples.is_empty());
+        let peers = peers.filter(|series| !is_ours(series));
+        peers.min_by(|one, other| median(&one.samples).total_cmp(&median(&other.samples)))
     }
 }
 
@@ -157,6 +177,24 @@ pub(crate) fn number(value: &Value, name: &str) -> Result<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn where_std_takes_no_part_the_fastest_of_the_others_is_the_measure() {
+        let series = |contender: &str, samples: &[f64]| Series {
+            contender: contender.to_owned(),
+            samples: samples.to_vec(),
+        };
+        let ours = series(JOBS, &[1.0, 1.0, 1.0]);
+        let all =
+            [ours, series("a", &[9.0, 3.0, 9.0]), series("b", &[8.0, 8.0, 1.0]), series("c", &[])];
+        let mut metric = Metric { key: String::new(), unit: Unit::Seconds, series: all.to_vec() };
+        assert_eq!(metric.base().unwrap().contender, "b");
+        metric.series.push(series("std", &[20.0]));
+        assert_eq!(metric.base().unwrap().contender, "std");
+        assert_eq!(metric.fastest_peer().unwrap().contender, "b");
+        metric.series.truncate(1);
+        assert!(metric.base().is_none());
+    }
 
     #[test]
     fn what_a_worker_tells_arrives_as_it_was() {

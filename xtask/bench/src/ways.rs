@@ -27,7 +27,7 @@ impl Way {
     pub(crate) const ALL: [Way; 7] =
         [Way::Std, Way::NetRunner, Way::Floor, Way::Duct, Way::Subprocess, Way::Tokio, Way::Tini];
 
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Way::Std => "std",
             Way::NetRunner => "NetRunner",

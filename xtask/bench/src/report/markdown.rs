@@ -16,7 +16,10 @@ pub(crate) fn goals(machine: &Value, all: &[Finished]) -> String {
         let _ = write!(text, "{separator}{}", line.trim());
     }
     text.push_str(".\n");
-    part(&mut text, "scene (ratio to std in the same run)", all, |of| !matches!(of, Of::Value(_)));
+    let to_std = |of| matches!(of, Of::Ratio | Of::P95Ratio);
+    part(&mut text, "scene (ratio to std in the same run)", all, to_std);
+    let to_peers = "scene (ratio to the fastest of xargs, GNU parallel and make in the same run)";
+    part(&mut text, to_peers, all, |of| matches!(of, Of::PeerRatio));
     part(&mut text, "absolute by nature", all, |of| matches!(of, Of::Value(_)));
     text
 }

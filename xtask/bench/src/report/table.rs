@@ -9,7 +9,6 @@ use crate::goals::{self, Of};
 use crate::measured::{Batch, Measured, Metric};
 use crate::report::shown;
 use crate::stats::{median, paired, summary};
-use crate::ways::Way;
 
 /// These stand in columns beside the metric that they belong to.
 const COLUMNS: [&str; 2] = ["/cpu", "/switches"];
@@ -64,6 +63,7 @@ pub(crate) fn block(finished: &Finished) -> String {
         if let Some(number) = goal.measured(measured) {
             let what = match goal.of {
                 Of::Ratio | Of::P95Ratio => "ratio to std",
+                Of::PeerRatio => "ratio to the fastest peer",
                 Of::Value(_) => "median",
             };
             let _ = writeln!(
@@ -88,10 +88,12 @@ pub(crate) fn block(finished: &Finished) -> String {
 }
 
 fn rows(block: &mut String, metric: &Metric, measured: &Measured) {
+    let base = metric.base();
+    let title = format!("ratio to {} (q1-q3)", base.map_or("std", |base| &base.contender));
     let _ = writeln!(
         block,
         "  {:<22}{:>6} {:>10} {:>10} {:>10}   {:<20}{:>10}{:>10}",
-        metric.key, "n", "median", "p10", "p95", "ratio to std (q1-q3)", "CPU", "switches"
+        metric.key, "n", "median", "p10", "p95", title, "CPU", "switches"
     );
     let beside = |column: &str, contender: &str| -> String {
         let key = format!("{}{column}", metric.key);
@@ -102,9 +104,9 @@ fn rows(block: &mut String, metric: &Metric, measured: &Measured) {
     };
     for series in metric.series.iter().filter(|series| !series.samples.is_empty()) {
         let all = summary(&series.samples);
-        let ratio = match metric.samples_of(Way::Std.name()) {
-            Some(std) => {
-                let ratio = paired(&series.samples, std);
+        let ratio = match base {
+            Some(base) => {
+                let ratio = paired(&series.samples, &base.samples);
                 let (lower, upper) = (ratio.lower_quartile, ratio.upper_quartile);
                 format!("{:.2} ({lower:.2}-{upper:.2})", ratio.median)
             }

@@ -10,11 +10,12 @@ use std::time::{Duration, Instant};
 
 use netrunner_sync::Jobs;
 
+use crate::machine::Load;
 use crate::measured::{Measured, Unit};
 use crate::programs::find;
 use crate::rounds::{Plan, alternate};
 use crate::scenarios::{Context, JOBS, named};
-use crate::{Extent, Result};
+use crate::{Extent, Result, worker};
 
 #[derive(Clone, Copy)]
 enum Contender {
@@ -22,9 +23,12 @@ enum Contender {
     Tool(&'static str),
 }
 
+/// What the command line's contender is called.
+pub(crate) const COMMAND: &str = "netrunner jobs";
+
 const ALL: [(&str, Contender); 5] = [
     (JOBS, Contender::Jobs),
-    ("netrunner jobs", Contender::Tool("netrunner")),
+    (COMMAND, Contender::Tool("netrunner")),
     ("xargs", Contender::Tool("xargs")),
     ("parallel", Contender::Tool("parallel")),
     ("make", Contender::Tool("make")),
@@ -157,20 +161,24 @@ pub(super) fn measure(context: &Context) -> Result<Measured> {
         Extent::Full => Plan { at_most: Duration::from_secs(300), ..plan },
         Extent::Quick => plan,
     };
-    let rounds = alternate(&plan, there.len(), 1, |contender| {
+    let driver = worker::driver_id();
+    let rounds = alternate(&plan, there.len(), 2, |contender| {
         let (name, contender, program) = &there[contender];
         site.clean()?;
-        let began = Instant::now();
+        let (load, began) = (Load::now(driver)?, Instant::now());
         match contender {
             Contender::Jobs => site.by_jobs()?,
             Contender::Tool(tool) => site.by_tool(tool, program)?,
         }
         let taken = began.elapsed();
+        let used = load.own_until_now()?;
         site.check(name)?;
-        Ok(vec![taken.as_secs_f64()])
+        Ok(vec![taken.as_secs_f64(), used])
     })?;
     let names: Vec<&str> = there.iter().map(|(name, _, _)| *name).collect();
-    let mut measured = named(rounds, &[(format!("build-{files}"), Unit::Seconds)], &names);
+    let key = format!("build-{files}");
+    let cpu = format!("{key}/cpu");
+    let mut measured = named(rounds, &[(key, Unit::Seconds), (cpu, Unit::Seconds)], &names);
     measured.notes.extend(notes);
     Ok(measured)
 }

@@ -16,6 +16,7 @@ mod memory;
 mod pty;
 mod threads;
 
+pub(crate) use build::COMMAND;
 pub(crate) use many::JOBS;
 use serde_json::Value;
 
