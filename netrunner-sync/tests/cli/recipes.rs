@@ -50,8 +50,8 @@ fn make_runs_each_line_under_a_shepherd() {
     assert!(ended.stdout.contains("a\n") && ended.stdout.contains("b\n"), "{ended:?}");
 }
 
-#[test]
-fn cargo_runs_programs_and_tests_under_a_shepherd() {
+/// A package whose program, and whose one test, leave something behind.
+fn package() -> Folder {
     let folder = Folder::new();
     std::fs::create_dir(folder.path("src")).unwrap();
     folder.write(
@@ -61,19 +61,76 @@ fn cargo_runs_programs_and_tests_under_a_shepherd() {
     let program = format!(
         "fn main() {{ leave(); }}\nfn leave() {{\n    let script = {:?};\n    \
          std::process::Command::new(\"sh\").args([\"-c\", script]).status().unwrap();\n}}\n\
-         #[test]\nfn leaves() {{ leave(); }}\n",
+         #[test]\nfn leaves() {{\n    leave();\n    while std::env::var_os(\"LINGER\").is_some() {{ std::thread::park(); }}\n}}\n",
         leaves(&folder).replace("$$", "$")
     );
     folder.write("src/main.rs", &program);
+    folder
+}
+
+/// cargo for that package, which asks no registry.
+fn cargo(folder: &Folder, words: &[&str]) -> Command {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut command = tool(&cargo, folder);
+    command.args(words).arg("--offline").env("CARGO_TARGET_DIR", folder.path("target"));
+    command
+}
+
+#[test]
+fn cargo_runs_programs_and_tests_under_a_shepherd() {
+    let folder = package();
     for task in ["run", "test"] {
-        let mut command = tool(&cargo, &folder);
-        command.args([task, "-q", "--offline"]).env("CARGO_TARGET_DIR", folder.path("target"));
+        let mut command = cargo(&folder, &[task, "-q"]);
         command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "netrunner run --");
         end(command).expect(0);
         nothing_is_left(&folder);
         std::fs::remove_file(folder.path("left")).unwrap();
     }
+}
+
+const NEXTEST: &str = r#"experimental = ["wrapper-scripts"]
+
+[scripts.wrapper.netrunner]
+command = "netrunner run --"
+
+[[profile.default.scripts]]
+filter = "all()"
+run-wrapper = "netrunner"
+"#;
+
+#[test]
+fn nextest_runs_each_test_under_a_shepherd() {
+    let folder = package();
+    if !cargo(&folder, &["nextest", "--version"]).output().unwrap().status.success() {
+        eprintln!("SKIPPED: needs cargo-nextest");
+        return;
+    }
+    // As it runs whatever it runs, and for the tests that a filter names.
+    let mut command = cargo(&folder, &["nextest", "run"]);
+    command.env("CARGO_TARGET_X86_64_UNKNOWN_LINUX_GNU_RUNNER", "netrunner run --");
+    let ended = end(command).expect(0);
+    assert!(ended.stderr.contains("1 test run: 1 passed"), "{ended:?}");
+    nothing_is_left(&folder);
+    std::fs::remove_file(folder.path("left")).unwrap();
+
+    std::fs::create_dir(folder.path(".config")).unwrap();
+    folder.write(".config/nextest.toml", NEXTEST);
+    let ended = end(cargo(&folder, &["nextest", "run"])).expect(0);
+    assert!(ended.stderr.contains("1 test run: 1 passed"), "{ended:?}");
+    nothing_is_left(&folder);
+    std::fs::remove_file(folder.path("left")).unwrap();
+
+    // By SIGKILL at once, for its group, in which the test itself is not.
+    let slow = "[profile.default]\n\
+                slow-timeout = { period = \"1s\", terminate-after = 1, grace-period = \"0s\" }\n";
+    folder.write(".config/nextest.toml", &format!("{NEXTEST}\n{slow}"));
+    let mut command = cargo(&folder, &["nextest", "run"]);
+    command.env("LINGER", "1");
+    let ended = end(command).expect(100);
+    assert!(ended.stderr.contains("1 timed out"), "{ended:?}");
+    nothing_is_left(&folder);
+    let recipes = include_str!("../../../docs/RECIPES.md");
+    assert!(recipes.contains(NEXTEST), "the recipe is another");
 }
 
 #[test]
