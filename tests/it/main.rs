@@ -27,6 +27,7 @@ mod harness;
 mod harness_itself;
 mod jobs;
 mod jobs_ends;
+mod jobs_options;
 mod jobs_streams;
 mod jobserver;
 mod on_terminals;
