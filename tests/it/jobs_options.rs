@@ -156,6 +156,27 @@ fn so_many_bytes_are_kept_and_no_more_whatever_becomes_of_them() {
 }
 
 #[test]
+fn of_some_jobs_nothing_is_kept() {
+    arena(|| {
+        let mut jobs = Jobs::new(3);
+        for (script, excess) in [
+            ("exit 0", Excess::Stop),
+            ("spew 1 sleep forever", Excess::Stop),
+            ("spew 300000 exit 3", Excess::Discard),
+        ] {
+            let mut command = puppet(script);
+            command.max_output(0).excess(excess);
+            jobs.push(command);
+        }
+        let all = outputs(&mut jobs);
+        assert!(all.iter().all(|output| output.stdout.is_empty()));
+        let reasons: Vec<_> = all.iter().map(|output| output.report.reason).collect();
+        assert_eq!(reasons, [Reason::Exited, Reason::OutputLimit, Reason::Exited]);
+        assert_eq!((all[2].status.code(), all[2].report.io.discarded), (Some(3), 300_000));
+    });
+}
+
+#[test]
 fn each_job_is_stopped_by_its_own_signal_and_in_its_own_time() {
     arena(|| {
         let mut jobs = Jobs::new(3);
