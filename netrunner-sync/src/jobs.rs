@@ -31,7 +31,7 @@ mod tokens;
 use active::{Active, Fate, Pending};
 use handle::Shared;
 use queue::Queue;
-use sources::Sources;
+use sources::Waits;
 use tokens::Tokens;
 
 pub use handle::JobsHandle;
@@ -85,7 +85,7 @@ pub struct Jobs {
     starting: usize,
     /// The system has no room for another one; how many run then.
     crowded: Option<usize>,
-    sources: Option<Sources>,
+    waits: Option<Waits>,
     tokens: Option<Tokens>,
     looked: Instant,
     shared: Arc<Shared>,
@@ -167,7 +167,7 @@ impl Jobs {
             active: HashMap::new(),
             starting: 0,
             crowded: None,
-            sources: None,
+            waits: None,
             tokens: None,
             looked: Instant::now(),
             shared: Arc::default(),

@@ -149,6 +149,7 @@ mod runtime;
 mod shepherd;
 mod shepherds;
 mod signal;
+mod sources;
 mod stdio;
 mod streams;
 mod sys;

@@ -8,7 +8,7 @@ use netrunner_core::spawn::Notify;
 use rustix::io::Errno;
 
 use super::active::{Active, Pending, Turn};
-use super::sources::{AFTER_FAILURE, Sources, What};
+use super::sources::{Waits, What};
 use super::tokens::{self, Tokens};
 use super::{Finished, JobId, JobLine, Jobs, OnLine, is_success};
 use crate::error::{Error, Result};
@@ -72,7 +72,7 @@ impl Jobs {
         if first.is_none_or(|active| active.running().ensure_here().is_ok()) {
             return;
         }
-        self.sources = None;
+        self.waits = None;
         // The tokens are not the copy's to give back.
         std::mem::forget(self.tokens.take());
         self.starting = 0;
@@ -145,23 +145,23 @@ impl Jobs {
         pending: Pending,
         notify: Notify,
     ) -> std::result::Result<(), (Pending, Error)> {
-        let sources = match &mut self.sources {
-            Some(sources) => sources,
-            none => match Sources::new() {
-                Ok(sources) => {
-                    self.shared.wake_by(sources.waker());
-                    none.insert(sources)
+        let waits = match &mut self.waits {
+            Some(waits) => waits,
+            none => match Waits::new() {
+                Ok(waits) => {
+                    self.shared.wake_by(waits.sources.waker());
+                    none.insert(waits)
                 }
                 Err(cause) => return Err((pending, Error::system("make a poller", cause))),
             },
         };
-        let mut active = Active::start(id, pending, self.fate, notify, sources)?;
+        let mut active = Active::start(id, pending, self.fate, notify, &mut waits.sources)?;
         active.priority = priority;
         if self.tokens.is_some() {
             tokens::forget(&mut active.pending.command);
         }
         if let Some(at) = active.pass_time(Instant::now()) {
-            sources.timers().set(at, id);
+            waits.timers.set(at, id);
         }
         self.starting += usize::from(active.start_awaited);
         self.shared.runs(id, active.running());
@@ -174,33 +174,26 @@ impl Jobs {
 
     /// Waits once, and deals with all that has come.
     fn turn(&mut self, deadline: Option<Instant>) {
-        let Some(sources) = &mut self.sources else {
+        let Some(waits) = &mut self.waits else {
             // Nothing runs, and nothing ever did: what waits, waits for its time.
             return pause_until(earliest(deadline, self.queue.next_time()));
         };
         let queued = if self.active.len() < self.at_most { self.queue.next_time() } else { None };
-        let due = earliest(earliest(deadline, queued), sources.timers().next());
+        let due = earliest(earliest(deadline, queued), waits.timers.next());
         let due = match &self.tokens {
             None => due,
             Some(tokens) => {
-                sources.want_tokens(tokens.source().map(|source| source as _));
+                waits.want_tokens(tokens.source().map(|source| source as _));
                 earliest(due, tokens.next())
             }
         };
-        let ready = match sources.wait(due) {
-            Ok(ready) => ready,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => Vec::new(),
-            Err(_) => {
-                std::thread::sleep(AFTER_FAILURE);
-                Vec::new()
-            }
-        };
+        let ready = waits.sources.wait(due);
         self.looked = Instant::now();
         // What was written is read before the word of the end, which would read it as well, but all
         // at once.
         let mut lanes = Vec::new();
         for key in ready {
-            let found = self.sources.as_ref().and_then(|sources| sources.whose(key));
+            let found = self.waits.as_ref().and_then(|waits| waits.sources.whose(key));
             match found {
                 Some((id, What::Lane)) => lanes.push(id),
                 Some((_, What::Tokens)) | None => {}
@@ -212,17 +205,17 @@ impl Jobs {
     }
 
     fn ready(&mut self, id: JobId, what: What) {
-        let (Some(active), Some(sources)) = (self.active.get_mut(&id), &mut self.sources) else {
+        let (Some(active), Some(waits)) = (self.active.get_mut(&id), &mut self.waits) else {
             return;
         };
-        let mut turn = active.ready(what, sources, &mut by_line(&mut self.on_line, id));
+        let mut turn = active.ready(what, &mut waits.sources, &mut by_line(&mut self.on_line, id));
         if turn == Turn::NeverRan {
             // Nobody may write into the lane while the request is on its way.
             self.shared.is_over(id);
-            turn = active.send_again(id, sources);
+            turn = active.send_again(id, &mut waits.sources);
             self.shared.runs(id, active.running());
             if let Some(at) = active.pass_time(Instant::now()) {
-                sources.timers().set(at, id);
+                waits.timers.set(at, id);
             }
         }
         if turn == Turn::GoesOn {
@@ -237,22 +230,21 @@ impl Jobs {
     }
 
     fn over(&mut self, id: JobId) {
-        let (Some(active), Some(sources)) = (self.active.remove(&id), &mut self.sources) else {
+        let (Some(active), Some(waits)) = (self.active.remove(&id), &mut self.waits) else {
             return;
         };
         self.shared.is_over(id);
         // There is room for another one now.
         self.crowded = None;
-        let finished = active.finish(sources, &mut by_line(&mut self.on_line, id));
+        let finished = active.finish(&mut waits.sources, &mut by_line(&mut self.on_line, id));
         let (pending, priority, result) = finished;
         self.end_share(id);
         self.settle(id, priority, pending, result);
     }
 
     fn pass_time(&mut self) {
-        let Some(sources) = &mut self.sources else { return };
+        let Some(Waits { timers, .. }) = &mut self.waits else { return };
         let now = Instant::now();
-        let timers = sources.timers();
         timers.tidy(|id| self.active.contains_key(&id), self.active.len());
         while let Some(id) = timers.pop(now) {
             if let Some(at) = self.active.get(&id).and_then(|active| active.pass_time(now)) {

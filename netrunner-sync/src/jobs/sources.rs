@@ -1,13 +1,13 @@
 //! All that the running jobs wait for, on one poller, and when each is looked at by the clock.
 
 use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashMap};
+use std::collections::BinaryHeap;
 use std::io;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use super::JobId;
 use crate::mover::Stream;
-use crate::poll::{Interest, Key, Poll, Source, Waker};
+use crate::poll::{Interest, Key, Source};
 
 /// Which of a job's sources it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -22,74 +22,36 @@ pub(super) enum What {
     Output(Stream),
 }
 
-pub(super) struct Sources {
-    poll: Poll,
-    who: HashMap<Key, (JobId, What)>,
+pub(super) type Sources = crate::sources::Sources<JobId, What>;
+
+/// What the next turn waits for.
+pub(super) struct Waits {
+    pub(super) sources: Sources,
+    pub(super) timers: Timers,
     /// Where tokens come from, while one is wanted.
     tokens: Option<Key>,
-    timers: Timers,
 }
 
-impl Sources {
-    pub(super) fn new() -> io::Result<Sources> {
-        Ok(Sources {
-            poll: Poll::new()?,
-            who: HashMap::new(),
-            tokens: None,
-            timers: Timers::default(),
-        })
-    }
-
-    pub(super) fn waker(&self) -> Waker {
-        self.poll.waker()
-    }
-
-    pub(super) fn add(
-        &mut self,
-        source: Source,
-        interest: Interest,
-        id: JobId,
-        what: What,
-    ) -> io::Result<Key> {
-        let key = self.poll.keep(source, interest)?;
-        self.who.insert(key, (id, what));
-        Ok(key)
+impl Waits {
+    pub(super) fn new() -> io::Result<Waits> {
+        Ok(Waits { sources: Sources::new()?, timers: Timers::default(), tokens: None })
     }
 
     /// Waits for tokens from here, or no more.
     pub(super) fn want_tokens(&mut self, from: Option<Source>) {
         match (from, self.tokens) {
             (Some(source), None) => {
+                let nobody = JobId(u64::MAX);
+                let key = self.sources.add(source, Interest::Readable, nobody, What::Tokens);
                 // One that can't be waited for is looked at all the same, now and then.
-                self.tokens =
-                    self.add(source, Interest::Readable, JobId(u64::MAX), What::Tokens).ok();
+                self.tokens = key.ok();
             }
             (None, Some(key)) => {
-                self.remove(key);
+                self.sources.remove(key);
                 self.tokens = None;
             }
             (Some(_), Some(_)) | (None, None) => {}
         }
-    }
-
-    pub(super) fn remove(&mut self, key: Key) {
-        self.poll.remove(key);
-        self.who.remove(&key);
-    }
-
-    /// Waits until something is ready, or the deadline has passed, or it is woken.
-    pub(super) fn wait(&mut self, deadline: Option<Instant>) -> io::Result<Vec<Key>> {
-        let timeout = deadline.map(|at| at.saturating_duration_since(Instant::now()));
-        self.poll.wait(timeout)
-    }
-
-    /// Whose a source is; nothing if it was removed meanwhile.
-    pub(super) fn whose(&self, key: Key) -> Option<(JobId, What)> {
-        self.who.get(&key).copied()
-    }
-
-    pub(super) fn timers(&mut self) -> &mut Timers {
-        &mut self.timers
     }
 }
 
@@ -130,11 +92,10 @@ impl Timers {
     }
 }
 
-/// A wait that failed, which it does only where the kernel is out of memory, is tried again after it.
-pub(super) const AFTER_FAILURE: Duration = Duration::from_millis(100);
-
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
