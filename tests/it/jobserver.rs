@@ -4,6 +4,7 @@
 use std::fs::{self, File};
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::time::Duration;
 
 use netrunner_sync::{Command, Finished, Jobs, Jobserver, Reason, Retries};
@@ -150,6 +151,22 @@ impl Make {
         Make { read, write }
     }
 
+    /// With a named pipe, as make has it since 4.4.
+    fn named(tokens: &[u8]) -> Make {
+        let path = std::env::current_dir().expect("the arena's").join("tokens");
+        let made = std::process::Command::new("mkfifo").arg(&path).status().expect("run mkfifo");
+        assert!(made.success());
+        // A reader that does not wait for a writer, so that the writer needs not wait for it.
+        let mut options = File::options();
+        let read = options.read(true).custom_flags(libc::O_NONBLOCK).open(&path).expect("open");
+        let mut write = File::options().write(true).open(&path).expect("open");
+        rustix::io::ioctl_fionbio(&read, false).expect("let it block");
+        write.write_all(tokens).expect("there is room");
+        let flags = format!("-j --jobserver-auth=fifo:{}", path.display());
+        netrunner_tests::sys::set_var("CARGO_MAKEFLAGS", &flags);
+        Make { read, write }
+    }
+
     fn jobs(&self) -> Jobs {
         let jobserver = Jobserver::from_env().expect("reach it").expect("it is announced");
         let mut jobs = Jobs::new(64);
@@ -191,6 +208,33 @@ fn a_makes_tokens_come_back_as_they_were_before_the_jobs_are_dropped() {
         assert_eq!(jobs.by_ref().filter(Finished::is_success).count(), 9);
         drop(jobs);
         // At once, and not when somebody comes to it.
+        assert_eq!(make.tokens(), "abc");
+    });
+}
+
+#[test]
+fn jobs_are_told_of_a_makes_named_pipe_as_of_one_and_its_tokens_come_back() {
+    arena(|| {
+        let make = Make::named(b"abc");
+        let mut jobs = make.jobs();
+        for _ in 0..3 {
+            jobs.push(taker(3, "echo $auth"));
+            let output = jobs.next().expect("told").result.expect("it ran");
+            let text = String::from_utf8_lossy(&output.stdout);
+            // Its own token is one of the four.
+            let auth = text.strip_prefix("+++\n").expect("three more");
+            assert!(auth.starts_with("fifo:/proc/"), "{text}");
+        }
+        drop(jobs);
+        assert_eq!(make.tokens(), "abc");
+
+        let make = Make::with(b"abc");
+        let mut jobs = make.jobs();
+        jobs.push(taker(3, "echo $auth"));
+        let output = jobs.next().expect("told").result.expect("it ran");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(text.starts_with("+++\n") && !text.contains("fifo:"), "{text}");
+        drop(jobs);
         assert_eq!(make.tokens(), "abc");
     });
 }

@@ -103,8 +103,9 @@ impl Jobserver {
         Ok(Jobserver { origin: Origin::Own, hand, form: Form::Descriptors })
     }
 
-    /// The one that a surrounding make, cargo or ninja announces in `CARGO_MAKEFLAGS`, `MAKEFLAGS` or
-    /// `MFLAGS`; none if there is none. It counts one token more: that by which this process runs.
+    /// The one that a surrounding make or cargo announces in `CARGO_MAKEFLAGS`, `MAKEFLAGS` or `MFLAGS`;
+    /// none if there is none. It counts one token more: that by which this process runs. Jobs are told of
+    /// it in the form in which it was announced, unless [`fifo`](Jobserver::fifo) says otherwise.
     ///
     /// # Errors
     ///
@@ -125,11 +126,13 @@ impl Jobserver {
         let read = open(&read, OFlags::RDONLY).map_err(unreachable)?;
         let write = open(&write, OFlags::WRONLY).map_err(unreachable)?;
         let origin = Origin::Outer(Loan::new(read, write).map_err(unreachable)?);
-        Ok(Some(Jobserver { origin, hand: vec![Token::Implicit], form: Form::Descriptors }))
+        let form = if auth.starts_with(b"fifo:") { Form::Fifo } else { Form::Descriptors };
+        Ok(Some(Jobserver { origin, hand: vec![Token::Implicit], form }))
     }
 
     /// Whether jobs are told of a named pipe (`fifo:PATH`), as make has it since 4.4, and not of two
-    /// descriptors, which all of them know but ninja. By default they are not. No file is made for it.
+    /// descriptors, which all of them know but ninja: that reads nothing else, and none before 1.13. By
+    /// default they are not, unless the surrounding make does so. No file is made for it.
     #[must_use]
     pub fn fifo(self, yes: bool) -> Jobserver {
         Jobserver { form: if yes { Form::Fifo } else { Form::Descriptors }, ..self }

@@ -177,10 +177,8 @@ fn a_make_that_keeps_its_jobserver_to_itself_is_one_job_at_a_time() {
     assert_eq!(site.most(), 1);
 }
 
-#[test]
-fn a_cargo_in_a_job_takes_part() {
-    let site = Site::new();
-    // A workspace of some crates that know nothing of each other.
+/// A shell command that builds some crates that know nothing of each other, each by a counted compiler.
+fn cargo(site: &Site) -> String {
     let mut members = Vec::new();
     for n in 0..5 {
         let name = format!("member-{n}");
@@ -195,13 +193,32 @@ fn a_cargo_in_a_job_takes_part() {
     site.0.write("Cargo.toml", &workspace);
     let wrapper = program(&site.0, "wrapper", "\"$@\"");
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
-    let build = format!(
+    format!(
         "cd {} && RUSTC_WRAPPER={wrapper} CARGO_TARGET_DIR={} {cargo} build -q --offline -j8\n",
         site.path(""),
         site.path("target")
-    );
-    let list = build + &format!("{}\n", site.make("inner.mk"));
+    )
+}
+
+#[test]
+fn a_cargo_in_a_job_takes_part() {
+    let site = Site::new();
+    let list = cargo(&site) + &format!("{}\n", site.make("inner.mk"));
     let ended = site.outer(3, "", &list);
     no_token_is_lost(&ended);
     assert_eq!(site.most_of_both(), [3, 3], "{ended:?}");
+}
+
+#[test]
+fn a_cargo_takes_part_in_either_form() {
+    for (form, is_named) in [("=fifo", true), ("=pipe", false), ("=auto", false), ("", false)] {
+        let site = Site::new();
+        site.expect(1);
+        let list = site.0.write("list", &format!("echo $MAKEFLAGS\n{}", cargo(&site)));
+        let mut jobs = alone(fresh("taskset"));
+        jobs.args(["-c", "0", NETRUNNER, "jobs", &format!("--jobserver{form}"), &list]);
+        let ended = end(jobs).expect(0);
+        assert_eq!(ended.stdout.contains("--jobserver-auth=fifo:/proc/"), is_named, "{ended:?}");
+        assert_eq!(site.most(), 1, "{ended:?}");
+    }
 }

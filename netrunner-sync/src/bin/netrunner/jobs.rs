@@ -23,6 +23,7 @@ mod tell;
 
 use list::{Ending, Work};
 use log::JobLog;
+use options::Form;
 pub(crate) use options::Options;
 use record::{Fate, Job, Record};
 use signals::{First, Held};
@@ -249,9 +250,9 @@ impl Run {
 
 /// How many at a time: a number, or what a jobserver says.
 fn start_with(options: &Options) -> Result<Jobs, String> {
-    if !options.jobserver {
+    let Some(form) = options.jobserver else {
         return Ok(Jobs::new(options.at_most.map_or(0, |most| most as usize)));
-    }
+    };
     let jobserver = match Jobserver::from_env() {
         Ok(Some(jobserver)) => jobserver,
         Ok(None) => Jobserver::new(0).map_err(|error| error.to_string())?,
@@ -262,7 +263,11 @@ fn start_with(options: &Options) -> Result<Jobs, String> {
         }
     };
     let mut jobs = Jobs::new(MOST);
-    jobs.jobserver(jobserver);
+    jobs.jobserver(match form {
+        Form::Auto => jobserver,
+        Form::Pipe => jobserver.fifo(false),
+        Form::Fifo => jobserver.fifo(true),
+    });
     Ok(jobs)
 }
 

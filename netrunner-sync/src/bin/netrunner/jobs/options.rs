@@ -59,10 +59,11 @@ pub(crate) struct Options {
           value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) at_most: Option<u32>,
 
-    /// Run as many at a time as a surrounding make allows, or else as there are CPUs, and let make and
-    /// cargo in the jobs share that number
-    #[arg(long, conflicts_with = "at_most")]
-    pub(crate) jobserver: bool,
+    /// Run as many at a time as a surrounding make allows, or else as there are CPUs, and let make, cargo
+    /// and ninja in the jobs share that number
+    #[arg(long, conflicts_with = "at_most", value_enum, value_name = "FORM",
+          num_args = 0..=1, require_equals = true, default_missing_value = "auto")]
+    pub(crate) jobserver: Option<Form>,
 
     /// Stop all others when one has failed
     #[arg(long, conflicts_with = "keep_going")]
@@ -111,6 +112,17 @@ pub(crate) struct Options {
     /// A command to be run for each value
     #[arg(last = true, value_name = "CMD")]
     pub(crate) command: Vec<OsString>,
+}
+
+/// The values of `--jobserver`: how jobs are told of it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Form {
+    /// As a surrounding make tells it, else as two descriptors; for every make and cargo
+    Auto,
+    /// As two descriptors
+    Pipe,
+    /// As a named pipe; for ninja since 1.13 and make since 4.4
+    Fifo,
 }
 
 /// The values of `--progress`.
