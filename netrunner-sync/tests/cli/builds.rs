@@ -20,7 +20,7 @@ fn asked_for() -> Option<u64> {
 }
 
 /// For a build of some hundred files on a machine that does other work as well.
-const LONG: Duration = Duration::from_secs(600);
+pub(crate) const LONG: Duration = Duration::from_secs(600);
 
 /// Numbers that look random and can be had again by `NETRUNNER_TEST_SEED`.
 pub(crate) struct Instants(u64);

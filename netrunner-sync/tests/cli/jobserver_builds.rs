@@ -1,13 +1,13 @@
-//! Real compilers under `make -j3`, `netrunner jobs --jobserver`, and the makes and the cargo in it: how
-//! many of them work at a time is counted by locks that they hold, and make itself says at its end whether
-//! tokens are missing.
+//! Real compilers under `make -j3`, `netrunner jobs --jobserver`, and the makes and the cargo in it, and
+//! under a cargo whose build scripts run it: how many of them work at a time is counted by locks that they
+//! hold, and make itself says at its end whether tokens are missing.
 
 use std::fmt::Write as _;
 use std::process::Command;
 use std::time::Duration;
 
 use crate::arena::{arena, children, nothing_is_left};
-use crate::builds::{Instants, kills};
+use crate::builds::{Instants, LONG, kills};
 use crate::harness::{Ended, Live, NETRUNNER, end, fresh, signal, until};
 use crate::jobs::number_in;
 use crate::jobserver::{alone, no_token_is_lost};
@@ -98,14 +98,76 @@ fn a_make_that_is_killed_among_the_jobs_takes_no_token_along() {
 }
 
 #[test]
+fn a_cargo_that_is_killed_among_the_jobs_takes_no_token_along() {
+    let project = Project::new(3, 40);
+    // Killed as soon as a crate is there, with compilers at work, which live on until the job is over.
+    let victim = format!(
+        "({}) & while ! ls {}/*.rmeta > /dev/null 2>&1; do sleep 0.01; done; kill -KILL $!; wait",
+        cargo(&project, 40).replace("&& ", "&& exec env "),
+        project.folder.path("target/debug/deps")
+    );
+    let list = format!("{victim}\n{}\n{}\n", project.make(1), project.make(2));
+    let list = project.folder.write("list", &list);
+    let recipe = format!("\t+@{NETRUNNER} jobs --jobserver --progress off {list}");
+    let ended = end(outer(&project, &recipe)).expect(0);
+    so_many_at_most(&project, &ended);
+    let built = (0..40).filter(|n| project.folder.has(&format!("target/debug/libmember_{n}.rlib")));
+    assert!(built.count() < 40, "it was not killed half-way");
+    assert_eq!([1, 2].map(|part| project.built_in(part)), [40, 40]);
+}
+
+/// A package whose build script is this shell command.
+fn with_build_script(project: &Project, name: &str, command: &str, manifest: &str) {
+    let folder = &project.folder;
+    std::fs::create_dir_all(folder.path(&format!("{name}/src"))).unwrap();
+    folder.write(&format!("{name}/src/lib.rs"), "");
+    let package = format!("name = \"{name}\"\nversion = \"0.0.0\"\nedition = \"2021\"\n");
+    folder.write(&format!("{name}/Cargo.toml"), &format!("[package]\n{package}{manifest}"));
+    let script = format!(
+        "fn main() {{\n    let mut shell = std::process::Command::new(\"sh\");\n    \
+         assert!(shell.args([\"-c\", {command:?}]).status().unwrap().success());\n}}\n"
+    );
+    folder.write(&format!("{name}/build.rs"), &script);
+}
+
+#[test]
+fn jobs_in_build_scripts_share_what_the_cargo_around_them_allows() {
+    let project = Project::new(2, 40);
+    let jobs = |part: usize| {
+        let compilations = project.compilations().split_off(40 * part);
+        let counted = compilations.iter().take(40);
+        let counted: String =
+            counted.map(|one| format!("{} {one}\n", project.counting())).collect();
+        let list = project.folder.write(&format!("list-{part}"), &counted);
+        format!("{NETRUNNER} jobs --jobserver --progress off {list}")
+    };
+    with_build_script(&project, "before", &jobs(0), "links = \"before\"\n");
+    // A script runs after those of what the package needs and links to: with the tokens that are back.
+    let after = format!("mv {0} {0}-before && {1}", project.folder.path("counts"), jobs(1));
+    let needs = "[dependencies]\nbefore = { path = \"../before\" }\n";
+    with_build_script(&project, "after", &after, needs);
+    let members = "[workspace]\nresolver = \"2\"\nmembers = [\"before\", \"after\"]\n";
+    project.folder.write("Cargo.toml", members);
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let mut build = alone(fresh(&cargo));
+    build.args(["build", "-q", "--offline", &format!("-j{TOKENS}")]);
+    build.current_dir(project.folder.path(""));
+    build.env("CARGO_TARGET_DIR", project.folder.path("target"));
+    let ended = end(build).expect(0);
+    so_many_at_most(&project, &ended);
+    project.links_and_runs();
+}
+
+#[test]
 fn a_make_has_all_its_tokens_again_whenever_a_build_under_it_is_killed() {
     arena(|| {
         let kills = kills();
         let mut instants = Instants::seeded();
         let project = Project::new(3, 40);
         let (pid, go) = (project.folder.path("pid"), project.folder.path("go"));
-        let list =
-            project.folder.write("list", &format!("{}\n{}\n", project.make(1), project.make(2)));
+        let target = project.folder.path("target");
+        let all = [project.make(1), cargo(&project, 6), project.make(2)];
+        let list = project.folder.write("list", &(all.join("\n") + "\n"));
         // The make goes on when nothing of it is left.
         let recipe = format!(
             "\t+@sh -c 'echo $$$$ > {pid}; exec {NETRUNNER} jobs --jobserver --progress off {list}' || true\n\
@@ -114,8 +176,9 @@ fn a_make_has_all_its_tokens_again_whenever_a_build_under_it_is_killed() {
         for _ in 0..kills {
             let _ = std::fs::remove_file(&pid);
             let _ = std::fs::remove_file(&go);
+            let _ = std::fs::remove_dir_all(&target);
             project.clean();
-            let make = Live::start(outer(&project, &recipe));
+            let make = Live::start(outer(&project, &recipe)).patient_for(LONG);
             let netrunner = number_in(&project.folder, "pid");
             let built = 1 + instants.below(80) as usize;
             until("so much is built", || project.built() > built);
