@@ -55,6 +55,10 @@ const fn jobs(scene: &'static str, key: &'static str, goal: f64, stretch: f64) -
     Goal { who: JOBS, ..ratio(scene, key, goal, stretch) }
 }
 
+const fn of_jobs(goal: Goal) -> Goal {
+    Goal { who: JOBS, ..goal }
+}
+
 const fn ratio(scene: &'static str, key: &'static str, goal: f64, stretch: f64) -> Goal {
     Goal { scene, key, who: OURS, of: Of::Ratio, bound: Bound::AtMost, goal, stretch }
 }
@@ -114,6 +118,7 @@ pub(crate) const ALL: &[Goal] = &[
     rate("256 MiB through a terminal (std: openpty and a read loop)", "pty-256m", 0.95, 1.0),
     build("500 C files by `Jobs`", JOBS),
     build("500 C files by `netrunner jobs`", COMMAND),
+    jobs("10,000 /bin/true, two at a time (std: two threads)", "jobs-10000/time", 1.0, 0.83),
     seconds("death of a client with 1,000: last process gone", "death-1000", 0.3, 0.15),
     seconds("death of a client with 5,000: last process gone", "death-5000", 1.5, 1.0),
     kib(
@@ -122,6 +127,22 @@ pub(crate) const ALL: &[Goal] = &[
         100.0,
         50.0,
     ),
+    of_jobs(kib(
+        "memory of the client with 10,000 jobs that wait",
+        "jobs-10000/memory",
+        20_000.0,
+        10_000.0,
+    )),
+    of_jobs(kib(
+        "memory of the client with 2,000 jobs at work",
+        "jobs-2000/memory",
+        32_000.0,
+        16_000.0,
+    )),
+    of_jobs(Goal {
+        of: Of::Value(Unit::Count),
+        ..seconds("threads of the client meanwhile, main included", "jobs-2000/threads", 2.0, 2.0)
+    }),
     kib("idle guardian, USS", "memory/guardian", 64.0, 32.0),
     seconds("`drop(Child)` on the calling thread", "drop", 20e-6, 5e-6),
     kib("shepherd binary", "binary", 200.0, 64.0),
