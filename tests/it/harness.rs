@@ -27,7 +27,10 @@ use netrunner_tests::wait::{PATIENCE, reached_within, scaled, wait_until};
 use netrunner_tests::{script, sys};
 
 use crate::on_terminals;
-pub(crate) use crate::on_terminals::{off_terminals, on_terminals, on_terminals_too, outlet};
+pub(crate) use crate::on_terminals::{
+    both, check_fed, connect, fed, inlet, off_terminals, on_terminals, on_terminals_too, outlet,
+    read_deadline, shown,
+};
 
 pub(crate) const PUPPET: &str = env!("CARGO_BIN_EXE_puppet");
 pub(crate) const CLIENT: &str = env!("CARGO_BIN_EXE_client");
@@ -60,6 +63,7 @@ pub(crate) fn arena<F: FnOnce()>(body: F) {
             netrunner_sync::Shepherds::max_idle(0);
         }
         body();
+        on_terminals::assert_seen();
         return;
     }
 
@@ -148,6 +152,7 @@ impl Drop for Place {
 
 /// Says loudly that this machine cannot show it.
 pub(crate) fn skip(why: &str) {
+    on_terminals::see();
     println!("SKIPPED: {why}");
 }
 
@@ -178,7 +183,7 @@ pub(crate) fn is_root() -> bool {
 pub(crate) fn puppet(script: &str) -> netrunner_sync::Command {
     let mut command = netrunner_sync::Command::new(program(PUPPET));
     command.args(script::split(script)).grace(GRACE);
-    on_terminals::connect(&mut command);
+    connect(&mut command);
     command
 }
 
@@ -215,6 +220,7 @@ pub(crate) fn client_by(mut command: process::Command, script: &str) -> Client {
     static COUNT: AtomicU32 = AtomicU32::new(0);
     let out = PathBuf::from(format!("client-out-{}", COUNT.fetch_add(1, Ordering::Relaxed)));
     let grace = GRACE.as_millis().to_string();
+    on_terminals::see();
     let process = command
         .args(["grace", &grace])
         .args(on_terminals().then_some("terminal"))

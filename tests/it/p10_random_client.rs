@@ -9,14 +9,21 @@ use netrunner_core::message::{CommandId, End, Order, Reason, Request, Session};
 use netrunner_core::spawn::{Leftovers, Notify, Place, Placement, Source};
 use netrunner_tests::lane::{Heard, Lane, pidfd};
 use netrunner_tests::random::Random;
+use netrunner_tests::sys;
 use netrunner_tests::wait::PATIENCE;
 use rustix::net::Shutdown;
 
 use crate::by_hand::*;
 use crate::harness::*;
 
-/// A request, good or damaged, with descriptors that may or may not be right.
-fn random_request(random: &mut Random, id: u32, lane: &Lane) -> (Vec<u8>, Vec<OwnedFd>) {
+/// A request, good or damaged, with descriptors that may or may not be right. Of its terminals the managers
+/// go to the caller.
+fn random_request(
+    random: &mut Random,
+    id: u32,
+    lane: &Lane,
+    managers: &mut Vec<File>,
+) -> (Vec<u8>, Vec<OwnedFd>) {
     let whose = CommandId(if random.chance(80) { id } else { random.below(1 << 32) as u32 });
     let mut passed = Vec::new();
     let bytes = match random.below(8) {
@@ -45,6 +52,11 @@ fn random_request(random: &mut Random, id: u32, lane: &Lane) -> (Vec<u8>, Vec<Ow
                 Placement { place: Place::Number(0), source: Source::Null },
                 Placement { place: Place::Number(1), source: Source::Null },
             ];
+            if on_terminals() {
+                let source = if random.chance(90) { Source::Passed } else { Source::Null };
+                asked.placements.push(Placement { place: Place::Terminal, source });
+                passed.push(terminal(random, lane, managers));
+            }
             if random.chance(50) {
                 let number = random.below(20) as u32;
                 asked
@@ -68,6 +80,21 @@ fn descriptor(random: &mut Random, lane: &Lane) -> OwnedFd {
     }
 }
 
+/// A terminal that is fine, one that is hung up, the wrong end of one, or none.
+fn terminal(random: &mut Random, lane: &Lane, managers: &mut Vec<File>) -> OwnedFd {
+    crate::on_terminals::see();
+    let (manager, end) = sys::open_terminal().expect("a terminal");
+    match random.below(8) {
+        0 => manager.into(),
+        1 => descriptor(random, lane),
+        2 => end.into(),
+        _ => {
+            managers.push(manager);
+            end.into()
+        }
+    }
+}
+
 #[test]
 fn random_requests_leave_nothing_and_hurt_nobody() {
     arena_with_pidfds(|| {
@@ -81,9 +108,10 @@ fn random_requests_leave_nothing_and_hurt_nobody() {
         let mut said = 0;
         for round in 0..rounds(250) {
             let random = &mut Random::seeded(seed.wrapping_add(round));
-            let mut lane = guardian.shepherd();
+            let (mut lane, mut managers) = (guardian.shepherd(), Vec::new());
             for step in 0..1 + random.below(7) {
-                let (mut bytes, mut passed) = random_request(random, 1 + step as u32 / 2, &lane);
+                let id = 1 + step as u32 / 2;
+                let (mut bytes, mut passed) = random_request(random, id, &lane, &mut managers);
                 if random.chance(40) {
                     random.damage(&mut bytes);
                 }
@@ -166,4 +194,8 @@ fn random_orders_leave_nothing_and_hurt_nobody() {
         }
         canary.assert_unharmed();
     });
+}
+
+on_terminals_too! {
+    random_requests_leave_nothing_and_hurt_nobody
 }

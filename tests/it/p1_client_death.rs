@@ -318,12 +318,13 @@ fn children_die_with_a_client_whose_guardian_was_killed_before() {
 fn a_child_that_is_being_stopped_dies_with_the_client() {
     arena(|| {
         let client = client(
-            "quiet grace 2000 spawn [ note TERM terms lock leader sleep forever ] await go drop sleep forever",
+            "quiet grace 2000 spawn [ note HUP told note TERM told lock leader sleep forever ] \
+             await go drop sleep forever",
         );
         lock("leader").wait_held();
         std::fs::write("go", "").expect("tell the client to drop");
         wait_until("the stop signal", GRACE_AND_2S, || {
-            std::fs::read("terms").is_ok_and(|terms| !terms.is_empty())
+            std::fs::read("told").is_ok_and(|told| !told.is_empty())
         });
         // It stands in its grace now.
         client.kill();
@@ -335,8 +336,10 @@ fn a_child_that_is_being_stopped_dies_with_the_client() {
 #[test]
 fn a_detached_child_outlives_its_client_and_is_reaped() {
     arena(|| {
-        let mut client =
-            client("quiet spawn [ lock leader sleep forever ] pid pid detach touch ready exit 0");
+        // A terminal ends with the client, and tells so.
+        let mut client = client(
+            "quiet spawn [ ignore HUP lock leader sleep forever ] await leader detach exit 0",
+        );
         let child = lock("leader").wait_held();
         assert!(client.end().success());
         // Long enough for a wrong stop to have happened.
@@ -386,7 +389,6 @@ fn a_stopped_client_delays_no_timeout() {
     });
 }
 
-// Not what lives on without the client: its terminal is hung up with it.
 on_terminals_too! {
     nothing_survives_a_kill_at_random_instants_around_the_first_spawn
     nothing_survives_a_kill_at_random_instants_of_a_run_with_leftovers
@@ -400,5 +402,7 @@ on_terminals_too! {
     children_die_when_the_client_exits_without_dropping_anything
     children_die_with_a_client_whose_guardian_was_killed_before
     what_a_killed_shepherd_had_kept_dies_also_without_a_client
+    a_child_that_is_being_stopped_dies_with_the_client
+    a_detached_child_outlives_its_client_and_is_reaped
     a_stopped_client_delays_no_timeout
 }

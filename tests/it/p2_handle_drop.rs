@@ -211,8 +211,10 @@ fn dropping_a_child_that_has_ended_is_quiet() {
 #[test]
 fn a_detached_child_lives_on_without_its_handle() {
     arena(|| {
-        let mut command = puppet("lock leader await go");
-        command.stdin(Stdio::null()).timeout(Duration::from_millis(500));
+        // A terminal is hung up with its handle.
+        let mut command = puppet("ignore HUP lock leader await go");
+        off_terminals(&mut command, |it| it.stdin(Stdio::null()));
+        command.timeout(Duration::from_millis(500));
         let child = command.spawn().expect("spawn");
         lock("leader").wait_held();
         let pid = child.id();
@@ -252,5 +254,6 @@ on_terminals_too! {
     a_child_goes_on_when_the_thread_that_spawned_the_first_command_ends
     a_hundred_threads_spawn_and_drop
     dropping_a_child_that_has_ended_is_quiet
+    a_detached_child_lives_on_without_its_handle
     an_input_that_fails_leaves_nothing
 }

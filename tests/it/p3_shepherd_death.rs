@@ -77,8 +77,7 @@ fn the_error_carries_what_was_read_before() {
         killer.join().expect("killer");
         assert_lost(&error);
         let output = error.output().expect("what was read");
-        assert_eq!(output.stdout, b"before\n");
-        assert_eq!(output.stderr, b"aside\n");
+        assert_eq!((output.stdout.clone(), output.stderr.clone()), both("before\n", "aside\n"));
         assert_eq!(output.report.reason, Reason::ShepherdLost);
         wait_no_puppets(GRACE_AND_2S);
     });
@@ -440,6 +439,7 @@ fn shepherds_killed_under_load_never_hang_the_client() {
 }
 
 on_terminals_too! {
+    the_error_carries_what_was_read_before
     every_way_to_wait_tells_of_the_lost_shepherd
     a_waiting_thread_is_woken_by_the_death_of_the_shepherd
     the_pipes_reach_their_end_when_the_shepherd_dies

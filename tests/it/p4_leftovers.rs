@@ -31,8 +31,8 @@ fn leftovers_are_stopped_before_wait_returns() {
 fn leftovers_are_told_by_their_own_pids() {
     arena(|| {
         let mut child = puppet(
-            "fork [ lock a sleep forever ] daemon [ lock b sleep forever ] daemon [ setsid lock c stop sleep forever ] \
-             await a await b await c await go",
+            "ignore HUP fork [ lock a sleep forever ] daemon [ lock b sleep forever ] \
+             daemon [ setsid lock c stop sleep forever ] await a await b await c await go",
         )
         .spawn()
         .expect("spawn");
@@ -219,6 +219,7 @@ fn keep_keeps_nothing_of_a_command_that_was_stopped() {
 }
 
 on_terminals_too! {
+    leftovers_are_told_by_their_own_pids
     leftovers_are_stopped_before_wait_returns
     leftovers_that_ignore_the_stop_signal_are_killed_after_the_grace
     what_ends_within_the_settling_time_is_no_leftover

@@ -353,8 +353,10 @@ fn write_then_exec_from_eight_threads_never_meets_a_busy_file() {
                         let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
                         file.set_permissions(mode).expect("make it executable");
                         drop(file);
-                        let status =
-                            Command::new(std::path::absolute(&path).expect("path")).status();
+                        let path = std::path::absolute(&path).expect("path");
+                        let mut command = Command::new(&path);
+                        connect(&mut command);
+                        let status = command.status();
                         assert!(status.expect("no ETXTBSY").success());
                         std::fs::remove_file(&path).expect("remove");
                     }

@@ -18,7 +18,8 @@ const SOME: u64 = 1 << 20;
 /// One command that runs, and one of the ways to end it.
 fn cycle(round: u32) {
     let mut command = puppet("sleep forever");
-    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    off_terminals(&mut command, |it| it.stdin(Stdio::piped()).stdout(Stdio::piped()));
+    command.stderr(Stdio::piped());
     let mut child = command.spawn().expect("spawn");
     match round % 4 {
         0 => drop(child.stop().expect("stop")),
@@ -88,4 +89,8 @@ fn two_thousand_commands_leave_everything_as_it_was() {
         assert_eq!(zombies_of(std::process::id()).len(), 0);
         assert_no_puppets();
     });
+}
+
+on_terminals_too! {
+    two_thousand_commands_leave_everything_as_it_was
 }

@@ -197,18 +197,19 @@ fn eight_threads_read_all_that_a_thousand_children_wrote_before_their_end() {
             for thread in 0..8 {
                 scope.spawn(move || {
                     for round in 0..125 {
-                        // Of any length that a pipe holds: the end overtakes the reader.
+                        // Of any length that a pipe or a terminal holds: the end overtakes the reader.
                         let size = (thread * 997 + round * 131) % 4_000;
                         let script = format!("both {size}");
                         let mut command = puppet(&script);
+                        command.stderr(Stdio::piped());
                         let output = match round % 3 {
                             0 => command.output().expect("output"),
                             1 => {
-                                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                                off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
                                 command.spawn().expect("spawn").wait_with_output().expect("output")
                             }
                             _ => {
-                                command.stdout(Stdio::piped()).stderr(Stdio::piped());
+                                off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
                                 let mut child = command.spawn().expect("spawn");
                                 assert!(child.wait().expect("wait").success());
                                 child.wait_with_output().expect("after the end")
@@ -243,4 +244,8 @@ fn a_kept_holder_of_the_pipe_takes_nothing_from_the_output() {
             std::fs::remove_file("kept").expect("for the next round");
         }
     });
+}
+
+on_terminals_too! {
+    eight_threads_read_all_that_a_thousand_children_wrote_before_their_end
 }

@@ -51,8 +51,8 @@ fn one_output_after_the_other_does_not_deadlock() {
 fn input_of_every_size_comes_back_complete() {
     arena(|| {
         for size in SIZES {
-            let output = puppet("cat").input(pattern::bytes(size)).output().expect("output");
-            pattern::check(&output.stdout, size);
+            let output = puppet("cat").input(fed(size)).output().expect("output");
+            check_fed(&output.stdout, size);
         }
     });
 }
@@ -95,13 +95,13 @@ fn a_child_that_closes_its_input_early_goes_on() {
 #[test]
 fn input_from_a_file_a_reader_and_text() {
     arena(|| {
-        std::fs::write("input", pattern::bytes(200_000)).expect("write");
+        std::fs::write("input", fed(200_000)).expect("write");
         let output =
             puppet("cat").input(File::open("input").expect("open")).output().expect("from a file");
-        pattern::check(&output.stdout, 200_000);
-        let reader = std::io::Cursor::new(pattern::bytes(300_000));
+        check_fed(&output.stdout, 200_000);
+        let reader = std::io::Cursor::new(fed(300_000));
         let output = puppet("cat").input(Input::reader(reader)).output().expect("from a reader");
-        pattern::check(&output.stdout, 300_000);
+        check_fed(&output.stdout, 300_000);
         assert_eq!(puppet("cat").input("text").output().expect("from text").stdout, b"text");
         assert_eq!(
             puppet("cat").input(String::from("text")).output().expect("from a string").stdout,
@@ -114,7 +114,7 @@ fn input_from_a_file_a_reader_and_text() {
 #[test]
 fn a_slow_reader_as_input_loses_nothing() {
     arena(|| {
-        struct Drip(u64);
+        struct Drip(usize);
         impl Read for Drip {
             fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
                 if self.0 == 50 {
@@ -122,13 +122,13 @@ fn a_slow_reader_as_input_loses_nothing() {
                 }
                 // Slower than the child reads, so that it waits in between.
                 std::thread::sleep(Duration::from_millis(2));
-                buffer[0] = pattern::byte_at(self.0);
+                buffer[0] = fed(50)[self.0];
                 self.0 += 1;
                 Ok(1)
             }
         }
         let output = puppet("cat").input(Input::reader(Drip(0))).output().expect("output");
-        pattern::check(&output.stdout, 50);
+        check_fed(&output.stdout, 50);
     });
 }
 
@@ -149,11 +149,11 @@ fn what_was_written_before_the_exit_is_read_after_it() {
         // What fits into any pipe, so that the child ends before anybody reads: of a user with many
         // pipes a new one holds a single page (pipe(7)).
         let mut command = puppet("spew 4000 espew 4000");
-        let mut child =
-            command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("spawn");
+        off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
+        let mut child = command.stderr(Stdio::piped()).spawn().expect("spawn");
         assert!(child.wait().expect("wait").success());
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
-        child.stdout.take().expect("stdout").read_to_end(&mut stdout).expect("read");
+        outlet(&mut child).read_to_end(&mut stdout).expect("read");
         child.stderr.take().expect("stderr").read_to_end(&mut stderr).expect("read");
         pattern::check(&stdout, 4_000);
         pattern::check(&stderr, 4_000);
@@ -249,9 +249,8 @@ fn eight_threads_move_a_megabyte_each_both_ways() {
             for _ in 0..8 {
                 scope.spawn(|| {
                     for _ in 0..3 {
-                        let output =
-                            puppet("cat").input(pattern::bytes(1 << 20)).output().expect("output");
-                        pattern::check(&output.stdout, 1 << 20);
+                        let output = puppet("cat").input(fed(1 << 20)).output().expect("output");
+                        check_fed(&output.stdout, 1 << 20);
                     }
                 });
             }
@@ -267,4 +266,9 @@ on_terminals_too! {
     what_was_written_before_a_kill_is_kept
     a_child_that_nobody_reads_waits
     merged_outputs_keep_their_order
+    input_of_every_size_comes_back_complete
+    input_from_a_file_a_reader_and_text
+    a_slow_reader_as_input_loses_nothing
+    what_was_written_before_the_exit_is_read_after_it
+    eight_threads_move_a_megabyte_each_both_ways
 }

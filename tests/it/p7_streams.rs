@@ -123,14 +123,12 @@ fn a_failed_outcome_is_the_last_line() {
     arena(|| {
         let mut lines = puppet("print out write rest eprint why exit 3").lines().expect("lines");
         assert_eq!(line(&mut lines), "out");
-        assert_eq!(line(&mut lines), "rest");
+        let (last, why) = both("rest", "why\n");
+        assert_eq!(line(&mut lines).as_bytes(), last.trim_ascii_end());
         let error = lines.next().expect("an item").expect_err("the failure");
         assert!(error.is_failure(), "{error}");
         let output = error.output().expect("the output");
-        assert_eq!(
-            (output.stderr.as_slice(), output.report.status.code()),
-            (&b"why\n"[..], Some(3))
-        );
+        assert_eq!((output.stderr.clone(), output.report.status.code()), (why, Some(3)));
         assert!(lines.next().is_none() && lines.next().is_none());
         assert_eq!(lines.report().expect("a report").status.code(), Some(3));
 
@@ -148,6 +146,7 @@ fn a_failed_outcome_is_the_last_line() {
 fn a_program_that_is_not_there_fails_before_the_first_item() {
     arena(|| {
         let mut command = netrunner_sync::Command::new("/no/such/program");
+        connect(&mut command);
         assert!(command.lines().expect_err("no lines").is_not_found());
         assert!(command.events().expect_err("no events").is_not_found());
     });
@@ -250,7 +249,7 @@ fn dropped_early_the_command_is_stopped_at_once() {
 fn input_is_fed_while_nobody_asks_for_an_item() {
     arena(|| {
         let script = "count touch counted";
-        let input = pattern::bytes(1_000_000);
+        let input = fed(1_000_000);
         let mut lines = puppet(script).input(input.clone()).lines().expect("lines");
         wait_file("counted");
         assert_eq!(line(&mut lines), "1000000");
@@ -269,9 +268,9 @@ fn input_is_fed_while_nobody_asks_for_an_item() {
 #[test]
 fn input_and_output_move_together() {
     arena(|| {
-        let input = pattern::bytes(4 << 20);
+        let input = fed(4 << 20);
         let events = puppet("cat").input(input).events().expect("events");
-        pattern::check(&collect(events).0, 4 << 20);
+        check_fed(&collect(events).0, 4 << 20);
     });
 }
 
@@ -466,4 +465,7 @@ on_terminals_too! {
     a_reader_that_fails_is_reported
     a_reader_that_is_stuck_keeps_nobody_and_no_pipe
     a_lost_shepherd_is_the_last_item
+    a_failed_outcome_is_the_last_line
+    input_is_fed_while_nobody_asks_for_an_item
+    input_and_output_move_together
 }

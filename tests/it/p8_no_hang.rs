@@ -40,19 +40,21 @@ fn waits_with_a_deadline_keep_it() {
 fn a_read_keeps_its_deadline() {
     arena(|| {
         let mut command = puppet("print now sleep forever");
-        let mut child = command.stdout(Stdio::piped()).spawn().expect("spawn");
-        let stdout = child.stdout.take().expect("stdout");
+        off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
+        let mut child = command.spawn().expect("spawn");
         let mut buffer = [0; 100];
-        let read =
-            stdout.read_deadline(&mut buffer, Instant::now() + scaled(Duration::from_secs(10)));
+        let long = scaled(Duration::from_secs(10));
+        let read = read_deadline(&child, &mut buffer, Instant::now() + long);
         assert_eq!(&buffer[..read.expect("what is there")], b"now\n");
         let began = Instant::now();
-        let error = stdout.read_deadline(&mut buffer, began + SHORT).expect_err("nothing is there");
+        let error =
+            read_deadline(&child, &mut buffer, began + SHORT).expect_err("nothing is there");
         assert_eq!(error.kind(), ErrorKind::TimedOut);
         assert_in_time(began, SHORT);
         child.kill().expect("kill");
         child.wait().expect("wait");
-        assert_eq!(stdout.read_deadline(&mut buffer, Instant::now() + SHORT).expect("the end"), 0);
+        let end = read_deadline(&child, &mut buffer, Instant::now() + SHORT);
+        assert_eq!(end.expect("the end"), 0);
     });
 }
 
@@ -125,10 +127,10 @@ fn a_timeout_ends_output_while_the_child_floods_it() {
     arena(|| {
         let mut command = puppet("spew 10000000000");
         let began = Instant::now();
+        off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
         // What is kept is bounded by what the child writes in this time.
-        let mut child = command.timeout(SHORT * 3).stdout(Stdio::piped()).spawn().expect("spawn");
-        let mut stdout = child.stdout.take().expect("stdout");
-        std::io::copy(&mut stdout, &mut std::io::sink()).expect("read to the end");
+        let mut child = command.timeout(SHORT * 3).spawn().expect("spawn");
+        std::io::copy(&mut shown(&child), &mut std::io::sink()).expect("read to the end");
         child.wait().expect("wait");
         assert_eq!(child.report().expect("report").reason, Reason::Timeout);
         assert_in_time(began, SHORT * 3);
@@ -188,8 +190,9 @@ fn timeouts_of_nothing_and_of_for_ever_are_taken() {
 #[test]
 fn one_thread_waits_while_another_asks_signals_and_kills() {
     arena(|| {
-        let mut child =
-            puppet("lock leader cat exit 1").stdin(Stdio::piped()).spawn().expect("spawn");
+        let mut command = puppet("lock leader cat exit 1");
+        off_terminals(&mut command, |it| it.stdin(Stdio::piped()));
+        let mut child = command.spawn().expect("spawn");
         lock("leader").wait_held();
         let waiters: Vec<_> = (0..4)
             .map(|_| {
@@ -201,7 +204,7 @@ fn one_thread_waits_while_another_asks_signals_and_kills() {
         for _ in 0..50 {
             assert!(handle.try_wait().expect("try_wait").is_none());
             handle.signal(netrunner_sync::Signal::CONT).expect("signal");
-            child.stdin.as_mut().expect("stdin").write_all(b"x").expect("write");
+            inlet(&child).write_all(b"x").expect("write");
         }
         handle.kill().expect("kill");
         for waiter in waiters {
@@ -211,7 +214,12 @@ fn one_thread_waits_while_another_asks_signals_and_kills() {
     });
 }
 
+// Not the deadline of a write: a terminal that edits lines drops what it has no room for. That of one
+// that has none is in `pty_extremes`.
 on_terminals_too! {
+    a_read_keeps_its_deadline
+    a_timeout_ends_output_while_the_child_floods_it
+    one_thread_waits_while_another_asks_signals_and_kills
     waits_with_a_deadline_keep_it
     a_grandchild_that_holds_the_pipes_does_not_keep_output
     a_timeout_ends_a_child_that_stopped_itself

@@ -63,10 +63,7 @@ fn run_is_the_only_judge() {
         let error = puppet("print half eprint why exit 3").run().expect_err("run");
         assert!(error.is_failure());
         let output = error.output().expect("output");
-        assert_eq!(
-            (output.stdout.as_slice(), output.stderr.as_slice()),
-            (&b"half\n"[..], &b"why\n"[..])
-        );
+        assert_eq!((output.stdout.clone(), output.stderr.clone()), both("half\n", "why\n"));
         assert_eq!(output.status.code(), Some(3));
         assert!(
             error.to_string().contains(PUPPET) || error.to_string().contains("puppet"),
@@ -138,9 +135,11 @@ fn a_failed_spawn_names_its_step_its_object_and_its_cause() {
 fn spawn_output_and_status_fail_alike() {
     arena(|| {
         for program in ["/no/such/program", "/etc/passwd", "/etc", "no-such-program-anywhere"] {
-            let spawned = Command::new(program).spawn().expect_err("spawn");
-            let status = Command::new(program).status().expect_err("status");
-            let output = Command::new(program).output().expect_err("output");
+            let mut command = Command::new(program);
+            connect(&mut command);
+            let spawned = command.spawn().expect_err("spawn");
+            let status = command.status().expect_err("status");
+            let output = command.output().expect_err("output");
             assert_eq!(spawned.raw_os_error(), status.raw_os_error(), "{program}");
             assert_eq!(spawned.raw_os_error(), output.raw_os_error(), "{program}");
             assert_eq!(spawned.to_string(), output.to_string());
@@ -193,6 +192,7 @@ fn peak_memory_is_the_childs_and_not_the_clients() {
 }
 
 on_terminals_too! {
+    run_is_the_only_judge
     every_exit_code_comes_through
     a_signal_is_no_exit_code
     a_signal_from_outside_is_an_exit_and_ours_is_not

@@ -118,13 +118,12 @@ fn a_stream_read_by_hand_ends_at_the_limit() {
 fn the_limit_is_the_same_however_it_is_read() {
     arena(|| {
         let mut command = puppet("spew 100000");
-        command.stdout(Stdio::piped()).max_output(50_000);
-        let mut child = command.spawn().expect("spawn");
-        let stdout = child.stdout.take().expect("stdout");
+        off_terminals(&mut command, |it| it.stdout(Stdio::piped()));
+        let mut child = command.max_output(50_000).spawn().expect("spawn");
         let mut read = vec![0; 10];
         let (mut first, mut second) = ([0; 3], [0; 7]);
         let mut buffers = [io::IoSliceMut::new(&mut first), io::IoSliceMut::new(&mut second)];
-        let count = (&stdout).read_vectored(&mut buffers).expect("read_vectored");
+        let count = shown(&child).read_vectored(&mut buffers).expect("read_vectored");
         assert!((1..=10).contains(&count));
         read[..3].copy_from_slice(&first);
         read[3..].copy_from_slice(&second);
@@ -132,13 +131,13 @@ fn the_limit_is_the_same_however_it_is_read() {
         let far = std::time::Instant::now() + PATIENCE;
         let mut buffer = vec![0; 1 << 20];
         loop {
-            match stdout.read_deadline(&mut buffer, far).expect("read_deadline") {
+            match read_deadline(&child, &mut buffer, far).expect("read_deadline") {
                 0 => break,
                 count => read.extend_from_slice(&buffer[..count]),
             }
         }
         pattern::check(&read, 50_000);
-        assert_eq!((&stdout).read(&mut buffer).expect("read"), 0);
+        assert_eq!(shown(&child).read(&mut buffer).expect("read"), 0);
         child.wait().expect("wait");
         assert_eq!(child.report().expect("a report").reason, Reason::OutputLimit);
     });
@@ -326,6 +325,7 @@ fn a_limit_that_cannot_be_held_is_invalid_input() {
 }
 
 on_terminals_too! {
+    the_limit_is_the_same_however_it_is_read
     exactly_so_many_bytes_are_kept
     exactly_so_many_bytes_come_as_events
     lines_end_at_the_limit
