@@ -8,7 +8,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 
 use crate::Result;
-use crate::process_table;
+use crate::process_table::{self, Process};
 
 /// Foreign work up to this share of all CPUs is not called a disturbance. Kernel threads that work
 /// for us are in it.
@@ -100,6 +100,9 @@ pub(crate) struct Load {
     busy: u64,
     steal: u64,
     own: u64,
+    /// Of the kernel's threads, which work for whoever makes them: all that goes through a terminal goes
+    /// through one.
+    kernel: u64,
     driver: u32,
 }
 
@@ -130,7 +133,8 @@ impl Load {
             at: Instant::now(),
             busy: user + nice + system + irq + softirq,
             steal,
-            own: process_table::below(driver)?.iter().map(|process| process.ticks).sum(),
+            own: ticks(&process_table::below(driver)?),
+            kernel: ticks(&process_table::kernel_threads()?),
             driver,
         })
     }
@@ -149,7 +153,8 @@ impl Load {
         let seconds = |ticks: u64| ticks as f64 / per_second;
         let busy = seconds(now.busy.saturating_sub(self.busy));
         let own = seconds(now.own.saturating_sub(self.own));
-        let foreign = (busy - own).max(0.0);
+        let kernel = seconds(now.kernel.saturating_sub(self.kernel));
+        let foreign = (busy - own - kernel).max(0.0);
         let steal = seconds(now.steal.saturating_sub(self.steal));
         Ok(Others {
             foreign: foreign / all,
@@ -157,6 +162,10 @@ impl Load {
             disturbing: foreign > FOREIGN * all + TICKS || steal > STEAL * all + TICKS,
         })
     }
+}
+
+fn ticks(of: &[Process]) -> u64 {
+    of.iter().map(|process| process.ticks).sum()
 }
 
 #[cfg(test)]

@@ -49,6 +49,14 @@ pub(crate) fn below(root: u32) -> Result<Vec<Process>> {
     Ok(all.into_iter().filter(|process| tree.contains(&process.pid)).collect())
 }
 
+/// The kernel's own threads; none where a pid namespace hides them.
+pub(crate) fn kernel_threads() -> Result<Vec<Process>> {
+    const KTHREADD: u32 = 2;
+    let found = below(KTHREADD)?;
+    let theirs = found.iter().any(|it| it.pid == KTHREADD && it.name == "kthreadd");
+    Ok(if theirs { found } else { Vec::new() })
+}
+
 /// `pid (name) state ppid … utime stime cutime cstime …`; the name may hold anything.
 fn parse(pid: u32, stat: &str) -> Option<Process> {
     let (head, rest) = stat.rsplit_once(')')?;
@@ -73,6 +81,15 @@ mod tests {
         let process = parse(7, "7 (a) b (c) Z 3 7 7 0 -1 0 0 0 0 0 10 20 30 40 20 0 1").unwrap();
         assert_eq!((process.name.as_str(), process.ppid, process.ticks), ("a) b (c", 3, 100));
         assert!(process.zombie);
+    }
+
+    #[test]
+    fn the_kernels_threads_execute_no_program() {
+        for thread in kernel_threads().unwrap() {
+            // One that has ended meanwhile has none either.
+            let words = fs::read(format!("/proc/{}/cmdline", thread.pid)).unwrap_or_default();
+            assert!(words.is_empty(), "{thread:?}");
+        }
     }
 
     #[test]
