@@ -150,3 +150,69 @@ fn ninja_runs_a_rule_under_a_shepherd() {
     assert!(folder.has("done"));
     nothing_is_left(&folder);
 }
+
+/// A build that warns and fails, with what its programs do about colours on a terminal.
+fn colourful(name: &str, folder: &Folder) -> Command {
+    let mut command = tool(name, folder);
+    command.env("TERM", "xterm").env("LC_ALL", "C");
+    for name in ["GCC_COLORS", "COLUMNS", "NO_COLOR", "CARGO_TERM_COLOR", "CI"] {
+        command.env_remove(name);
+    }
+    command
+}
+
+/// Beside script(1), which gives the same build a terminal.
+#[test]
+fn the_log_of_a_build_has_the_colours_that_script_records() {
+    let folder = Folder::new();
+    folder.write("makefile", "all:\n\t@cc -Wall -c warns.c\n\t@cc -c fails.c\n");
+    folder.write("warns.c", "int main(void) { int nobody_needs_it; return 0; }\n");
+    folder.write("fails.c", "int main(void) { return undeclared; }\n");
+    let make = ["run", "--pty=24x120", "--", "make"];
+    let log = |words: &[&str]| {
+        let mut command = colourful(NETRUNNER, &folder);
+        command.args(words);
+        end(command).expect(2)
+    };
+    let recorded = log(&make);
+    assert_eq!(recorded.stderr, "");
+    for part in ["\x1b[", "nobody_needs_it", "undeclared", "Error 1\r\n"] {
+        assert!(recorded.stdout.contains(part), "{part:?}: {recorded:?}");
+    }
+    let plain = log(&["run", "--", "make"]);
+    assert_eq!(plain.stdout, "");
+    assert!(!plain.stderr.contains('\x1b') && plain.stderr.contains("undeclared"), "{plain:?}");
+
+    let found = Command::new("script").arg("--version").output();
+    if !found.is_ok_and(|found| found.status.success()) {
+        eprintln!("SKIPPED: needs script");
+        return;
+    }
+    let mut script = colourful("script", &folder);
+    // It knows no size where there is no terminal outside.
+    script.args(["-qec", "stty rows 24 cols 120; exec make", "/dev/null"]);
+    assert_eq!(end(script).expect(2).stdout, recorded.stdout);
+}
+
+#[test]
+fn the_log_of_a_cargo_build_has_its_colours() {
+    let folder = Folder::new();
+    std::fs::create_dir(folder.path("src")).unwrap();
+    let manifest = "[package]\nname = \"fails\"\nversion = \"0.0.0\"\n[workspace]\n";
+    folder.write("Cargo.toml", manifest);
+    folder.write("src/main.rs", "fn main() { undeclared }\n");
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".to_owned());
+    let build = |options: &[&str]| {
+        let mut command = colourful(NETRUNNER, &folder);
+        command.arg("run").args(options).args(["--", &cargo, "check", "--offline"]);
+        command.env("CARGO_TARGET_DIR", folder.path("target"));
+        end(command).expect(101)
+    };
+    let recorded = build(&["--pty=24x120"]);
+    // Both cargo's own and the compiler's, which cargo asks for them.
+    for part in ["\x1b[", "Checking", "undeclared", "could not compile"] {
+        assert!(recorded.stdout.contains(part), "{part:?}: {recorded:?}");
+    }
+    assert_eq!(recorded.stderr, "");
+    assert!(!build(&[]).stderr.contains('\x1b'));
+}
