@@ -426,7 +426,9 @@ fn announce(command: &mut Command, auth: &str) {
 fn with_auth(before: &OsStr, auth: &str) -> OsString {
     let mut flags = Vec::new();
     let mut is_rest = false;
-    let ours = format!("-j --jobserver-fds={auth} --jobserver-auth={auth}");
+    // The older spelling, for make before 4.2. ninja minds a path in it, and then takes no part at all.
+    let older = if auth.starts_with("fifo:") { "" } else { &format!(" --jobserver-fds={auth}") };
+    let ours = format!("-j{older} --jobserver-auth={auth}");
     for word in words(before) {
         is_rest |= word == b"--";
         let is_other = auth_of(word).is_some() || word.starts_with(b"-j");
@@ -482,5 +484,7 @@ mod tests {
         assert_eq!(told("w -j4 --jobserver-auth=3,4"), format!("w {ours}"));
         assert_eq!(told("k -j --jobserver-fds=3,4 -- A=-j4"), format!("k {ours} -- A=-j4 "));
         assert_eq!(auth(OsStr::new(&told("x"))), Some(b"8,9".to_vec()));
+        let named = with_auth(OsStr::new("w -j --jobserver-fds=3,4"), "fifo:/x");
+        assert_eq!(named, "w -j --jobserver-auth=fifo:/x");
     }
 }
