@@ -181,7 +181,8 @@ fn leaf_of(leaf: &Step) -> std::result::Result<OwnedFd, Errno> {
     };
     let dir = files::open_dir(leaf.above.as_fd(), &leaf.name)?;
     if !stale::lock(&dir)? {
-        return Err(Errno::BUSY);
+        // A new one is locked by a sweep, which takes it from us.
+        return Err(if there { Errno::BUSY } else { Errno::NODEV });
     }
     match settle(leaf, &dir, there) {
         Ok(()) => Ok(dir),

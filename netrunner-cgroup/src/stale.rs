@@ -91,15 +91,17 @@ pub(crate) fn unlock(dir: &OwnedFd) {
 /// Ends every group of ours below `dir` that nobody lives for.
 pub(crate) fn sweep(dir: BorrowedFd<'_>) -> Result<Swept> {
     let mut swept = Swept::default();
-    sweep_below(dir, std::path::Path::new(""), DEEPEST, &mut swept)
+    sweep_below(dir, std::path::Path::new(""), DEEPEST, false, &mut swept)
         .map_err(|errno| Error::io("look for stale groups in", "the delegated group", errno))?;
     Ok(swept)
 }
 
+/// In what was made on a way a group without a mark is one whose client was killed before it could set it.
 fn sweep_below(
     above: BorrowedFd<'_>,
     path: &std::path::Path,
     depth: u32,
+    on_a_way: bool,
     swept: &mut Swept,
 ) -> std::result::Result<(), Errno> {
     for name in files::groups_below(above)? {
@@ -110,9 +112,13 @@ fn sweep_below(
         if matches!(whose, Whose::Way | Whose::Foreign) {
             if depth > 0 {
                 // What can't be listed has nothing of ours.
-                let _ = sweep_below(dir.as_fd(), &path, depth - 1, swept);
+                let on_a_way = on_a_way || matches!(whose, Whose::Way);
+                let _ = sweep_below(dir.as_fd(), &path, depth - 1, on_a_way, swept);
             }
-            if matches!(whose, Whose::Way)
+            // Whoever is about to mark it holds its lock.
+            let unmarked =
+                || matches!(lock(&dir), Ok(true)) && files::is_still(above, &name, dir.as_fd());
+            if (matches!(whose, Whose::Way) || on_a_way && unmarked())
                 && rustix::fs::unlinkat(above, name.as_c_str(), AtFlags::REMOVEDIR).is_ok()
             {
                 swept.removed.push(path);

@@ -33,10 +33,11 @@ enum Whose {
 
 /// Ends every group of ours below the delegated one that nobody lives for.
 pub(crate) fn sweep(delegated: &Fd) {
-    sweep_below(delegated, DEEPEST);
+    sweep_below(delegated, DEEPEST, false);
 }
 
-fn sweep_below(above: &Fd, depth: u32) {
+/// In what was made on a way a group without a mark is one whose client was killed before it could set it.
+fn sweep_below(above: &Fd, depth: u32, on_a_way: bool) {
     for name in cgroup::groups_in(above) {
         // Removed by somebody else, or another user's.
         let Some(group) = cgroup::open(above, &name) else { continue };
@@ -48,9 +49,11 @@ fn sweep_below(above: &Fd, depth: u32) {
             }
             whose @ (Whose::Way | Whose::Foreign) => {
                 if depth > 0 {
-                    sweep_below(&group, depth - 1);
+                    sweep_below(&group, depth - 1, on_a_way || whose == Whose::Way);
                 }
-                if whose == Whose::Way {
+                // Whoever is about to mark it holds its lock.
+                let unmarked = || files::lock(&group) && files::is_still(above, &name, &group);
+                if whose == Whose::Way || on_a_way && unmarked() {
                     // Somebody else uses it still; then it is theirs to remove.
                     let _ = files::remove_directory(above, &name);
                 }

@@ -4,6 +4,7 @@
 use std::time::Instant;
 
 use netrunner_sync::Cgroup;
+use netrunner_sync::cgroup::Place;
 use netrunner_tests::lacks::Lack;
 use netrunner_tests::wait::scaled;
 
@@ -55,6 +56,11 @@ fn client_with_a_stopped_shepherd() -> (Client, u32, u32) {
     (client, shepherd, guardian)
 }
 
+/// As if a client had been killed between making a group and marking it as its own.
+fn leave_one_unmarked(place: &Place) {
+    std::fs::create_dir(folder(place).join("unmarked")).expect("make a group");
+}
+
 #[test]
 fn what_a_client_and_its_shepherd_left_goes_with_their_guardian() {
     arena(|| {
@@ -64,6 +70,7 @@ fn what_a_client_and_its_shepherd_left_goes_with_their_guardian() {
             puppet("lock bystander sleep forever").cgroup(living).spawn().expect("spawn");
         lock("bystander").wait_held();
         let (mut client, shepherd, guardian) = client_with_a_stopped_shepherd();
+        leave_one_unmarked(&place);
         client.shoot();
         signal(shepherd, libc::SIGKILL);
         client.end();
@@ -83,6 +90,7 @@ fn what_client_shepherd_and_guardian_left_is_swept_by_the_next_client() {
     arena(|| {
         let Some(place) = place_alone() else { return };
         let (mut client, shepherd, guardian) = client_with_a_stopped_shepherd();
+        leave_one_unmarked(&place);
         signal(guardian, libc::SIGSTOP);
         wait_state(guardian, 'T');
         client.shoot();
