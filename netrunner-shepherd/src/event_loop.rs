@@ -120,8 +120,9 @@ impl Shepherd {
         }
         let wait = if self.unseen { Some(Duration::ZERO) } else { wait };
         if calls::poll(&mut fds, wait).is_err() {
-            // ENOMEM, of a call that needs none here: look at everything instead of waiting.
-            fds.iter_mut().for_each(|fd| fd.revents = POLLIN);
+            // ENOMEM, of a call that needs none here: look at everything instead of waiting. But the
+            // client has not ended because nobody could ask; its lane tells as well.
+            (fds[0].revents, fds[1].revents, fds[2].revents) = (POLLIN, 0, POLLIN);
         }
         let [signals, client, lane] = fds.map(|fd| fd.revents);
         if let Some(lane) = self.lane.as_mut().filter(|_| lane & POLLOUT != 0) {

@@ -129,8 +129,9 @@ impl Watch {
             }
         }
         if calls::poll(&mut fds, wait).is_err() {
-            // ENOMEM, of a call that needs none here: look at everything instead of waiting.
-            fds.iter_mut().for_each(|fd| fd.revents = POLLIN);
+            // ENOMEM, of a call that needs none here: look at everything instead of waiting. But the
+            // client has not ended because nobody could ask; its lane tells as well.
+            (fds[0].revents, fds[1].revents, fds[2].revents) = (POLLIN, 0, POLLIN);
         }
         let [signals, client, lane, loans @ ..] = fds.map(|fd| fd.revents);
         if loans.iter().any(|events| *events != 0) {

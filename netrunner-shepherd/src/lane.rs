@@ -126,8 +126,9 @@ impl Lane {
                 Pollfd { fd: self.number(), events: POLLOUT, revents: 0 },
                 Pollfd { fd: client.number(), events: POLLIN, revents: 0 },
             ];
-            let polled = calls::poll(&mut fds, None);
-            if polled.is_err() || fds[1].revents != 0 || fds[0].revents & (POLLERR | POLLHUP) != 0 {
+            // Out of memory nothing is known, and the next try to send tells.
+            let _ = calls::poll(&mut fds, None);
+            if fds[1].revents != 0 || fds[0].revents & (POLLERR | POLLHUP) != 0 {
                 return;
             }
             self.flush();

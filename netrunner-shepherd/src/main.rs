@@ -60,7 +60,8 @@ extern "C" fn start() -> ! {
 
 /// The starter. Comes back in the process that the client reaps.
 fn begin() -> Result<(), Errno> {
-    calls::block_signals();
+    // A sandbox may refuse it, and a signal that is not blocked would never be read.
+    calls::block_signals()?;
     // SIGCHLD must not be ignored, or there would be nothing to reap; SIGPIPE never is for a child.
     let ignore_child_signal = calls::reset_signal(SIGCHLD);
     calls::reset_signal(SIGPIPE);

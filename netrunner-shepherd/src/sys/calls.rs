@@ -292,11 +292,11 @@ pub(crate) fn group_of(pid: Pid) -> Option<Pid> {
 
 /// Blocks every signal that can be blocked, for good: the shepherd reads `SIGCHLD` from a
 /// descriptor, and a stray `SIGTERM` must not end the one process that cleans up.
-pub(crate) fn block_signals() {
+pub(crate) fn block_signals() -> Result<(), Errno> {
     let all = u64::MAX;
     let arguments = [SIG_SETMASK as usize, &raw const all as usize, 0, 8, 0, 0];
-    // SAFETY: the set is readable, eight bytes as the kernel wants it. It can't fail.
-    let _ = unsafe { syscall(NR_RT_SIGPROCMASK, arguments) };
+    // SAFETY: the set is readable, eight bytes as the kernel wants it.
+    check(unsafe { syscall(NR_RT_SIGPROCMASK, arguments) }).map(drop)
 }
 
 /// Gives a signal its default disposition and says whether it was ignored.
