@@ -7,8 +7,10 @@
 //! | `may-run-out` | from here on commands may fail by themselves, for want of whatever ran out |
 //! | `may-spawn [ … ]` | if there is no error, the child becomes the current one |
 //! | `may-output N BYTES [ … ]` | the command writes so much of the pattern and exits N; is struck; or an error |
+//! | `must-output N BYTES [ … ]` | the same, with nothing that could go wrong |
 //! | `may-jobs N TOTAL CODE [ … ]` | TOTAL such commands by `Jobs`, N at a time, that write nothing |
 //! | `may-wait N` `may-stop` `may-kill` `may-drop` `may-detach` `may-signal SIG` | the current child, if there is one |
+//! | `may-shoot-shepherd` | SIGKILL to the shepherd of the current child |
 //! | `may-keep` | from here on shepherds may stay beside what was kept, and with them the descriptors that tell of their end |
 //! | `let-go` | of all children and all shepherds; descriptors that belong to commands must be closed then |
 
@@ -19,7 +21,7 @@ use std::os::unix::process::ExitStatusExt as _;
 use netrunner_sync::{Child, Command, Error, ExitStatus, Jobs, Output, Shepherds, Signal};
 use netrunner_tests::failed::{fail, must};
 use netrunner_tests::script::Words;
-use netrunner_tests::{pattern, procs, wait};
+use netrunner_tests::{pattern, procs, sys, wait};
 
 use crate::{Client, Settings, told};
 
@@ -36,16 +38,25 @@ impl Client {
             "may-run-out" => self.settings.may_run_out = true,
             "may-keep" => self.settings.may_keep = true,
             "may-spawn" => {
-                if let Some(child) = honest(self.settings.command(words.bracketed(verb)).spawn()) {
+                let spawned = honest(self.settings.command(words.bracketed(verb)).spawn());
+                // Then what is said of it must not hit the one before.
+                self.settings.no_child = spawned.is_none();
+                if let Some(child) = spawned {
                     self.last_pid = child.id();
                     self.children.push(child);
                 }
             }
-            "may-output" => {
+            "may-output" | "must-output" => {
                 let wanted = words.number(verb) as i32;
                 let bytes = words.number(verb);
                 let mut command = self.settings.captured(words.bracketed(verb));
-                if let Some(output) = honest(command.output()) {
+                let output = honest(command.output());
+                if verb == "must-output"
+                    && output.as_ref().and_then(|it| it.status.code()) != Some(wanted)
+                {
+                    fail(format_args!("it does not work again: {output:?}"));
+                }
+                if let Some(output) = output {
                     self.settings.judge(wanted, output.status);
                     // What a puppet says when it fails by itself goes to its terminal as well.
                     if !(self.settings.may_run_out && self.settings.terminal) {
@@ -89,26 +100,41 @@ impl Client {
         match verb {
             "may-wait" => {
                 let wanted = words.number(verb) as i32;
-                if let Some(status) = self.children.pop().and_then(|mut it| honest(it.wait())) {
+                if let Some(status) = self.take().and_then(|mut it| honest(it.wait())) {
                     self.settings.judge(wanted, status);
                 }
             }
-            "may-stop" => drop(self.children.pop().and_then(|mut child| honest(child.stop()))),
+            "may-stop" => drop(self.take().and_then(|mut child| honest(child.stop()))),
             "may-kill" => {
-                if let Some(mut child) = self.children.pop() {
+                if let Some(mut child) = self.take() {
                     honest(child.kill());
                     honest(child.wait());
                 }
             }
-            "may-drop" => drop(self.children.pop()),
-            "may-detach" => drop(self.children.pop().map(Child::detach)),
+            "may-drop" => drop(self.take()),
+            "may-detach" => drop(self.take().map(Child::detach)),
+            "may-shoot-shepherd" => {
+                let child = self.last().and_then(|child| procs::Proc::get(child.id()));
+                if let Some(shepherd) = child.map(|child| child.ppid) {
+                    // It may have ended, and its child with it.
+                    let _ = sys::kill(shepherd as i32, libc::SIGKILL);
+                }
+            }
             "may-signal" => {
                 let signal = must(verb, Signal::try_from(words.signal(verb)));
-                self.children.last().and_then(|child| honest(child.signal(signal)));
+                self.last().and_then(|child| honest(child.signal(signal)));
             }
             _ => return false,
         }
         true
+    }
+
+    fn take(&mut self) -> Option<Child> {
+        if self.settings.no_child { None } else { self.children.pop() }
+    }
+
+    fn last(&self) -> Option<&Child> {
+        self.children.last().filter(|_| !self.settings.no_child)
     }
 
     /// The descriptors that nothing is known about.

@@ -33,7 +33,8 @@ usage: cargo xtask TASK [ARG…]
                           Miri, and each target of `fuzz/` for a minute
   bench [OPTION…] [NAME…] measure NetRunner beside its peers: `--quick`, `--full`, `--list`, see `--help`
   chaos [OPTION…]         kill, stop and starve random trees of commands, and count what is left:
-                          `--minutes N`, `--rounds N`, `--seed S`, see `--help`
+                          `--minutes N`, `--rounds N`, `--seed S`; or `--faults N`: have system calls
+                          fail, one by one; see `--help`
   vm [OPTION…] [FILTER…]  any of the tests on other kernels, under QEMU: `--kernel current|old|all`
   dist                    release binaries, manual pages and completions under target/dist
   tidy                    the project's own rules about its files (part of check)";

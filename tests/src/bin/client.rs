@@ -86,6 +86,7 @@ struct Settings {
     cgroup: Option<String>,
     may_run_out: bool,
     may_keep: bool,
+    no_child: bool,
 }
 
 #[derive(Clone, Copy)]

@@ -47,11 +47,12 @@ pub(crate) struct Player {
 
 impl<'a> Field<'a> {
     pub(crate) fn of(round: &'a Round) -> Field<'a> {
-        for folder in round.folders.iter().map(String::as_str).chain(["kept"]) {
+        // In this order: a round may have no command.
+        for folder in ["kept", "locks"].into_iter().chain(round.folders.iter().map(String::as_str))
+        {
             fs::create_dir_all(folder).expect("make a folder");
             open_to_all(folder);
         }
-        open_to_all("locks");
         Field { round, tally: Tally::default(), clients: BTreeMap::new(), starved: false }
     }
 
@@ -59,10 +60,8 @@ impl<'a> Field<'a> {
     pub(crate) fn play(&mut self) -> Result<(), String> {
         let round = self.round;
         for (number, client) in round.clients.iter().enumerate() {
-            let pid = start_client(&number.to_string(), &client.script);
-            self.clients.insert(pid, Player { number, ended: None, struck: false });
+            self.admit(number, start_client(&number.to_string(), &client.script));
         }
-        self.tally.add("clients", round.clients.len() as u64);
         for blow in &round.blows {
             self.reap_for(blow.after);
             self.deal(blow);
@@ -70,9 +69,15 @@ impl<'a> Field<'a> {
         self.rest()
     }
 
+    /// A client of the plan has been started as this process.
+    pub(crate) fn admit(&mut self, number: usize, pid: u32) {
+        self.clients.insert(pid, Player { number, ended: None, struck: false });
+        self.tally.add("clients", 1);
+    }
+
     /// Everybody who was suspended or starved goes on; clients that finish do so, and the others are
     /// killed.
-    fn rest(&mut self) -> Result<(), String> {
+    pub(crate) fn rest(&mut self) -> Result<(), String> {
         let finishes = |player: &Player| self.round.clients[player.number].finishes;
         let wait_for_some = self.clients.values().any(finishes);
         self.feed();

@@ -1,7 +1,9 @@
 //! Chaos: random trees of commands under many clients, in which at random instants any of them, what
 //! stands beside them and what they run is killed, stopped, or starved; and nothing may be left.
 //!
-//! `chaos [--minutes N | --rounds N] [--seed S] [--round N] [--dir DIR]`
+//! `chaos [--minutes N | --rounds N | --faults N] [--seed S] [--round N] [--dir DIR]`
+//!
+//! With `--faults` nobody is struck, and instead one system call fails in each run ([`injected`]).
 //!
 //! This process is the referee. Each round is a process of its own (`chaos field …`), the subreaper of all
 //! that it starts. The seed gives every choice; what it can't give is who runs how fast.
@@ -9,7 +11,9 @@
 #![deny(unsafe_code)]
 
 mod crowd;
+mod faults;
 mod field;
+mod injected;
 mod oracle;
 mod plan;
 mod tally;
@@ -35,12 +39,18 @@ usage: chaos [OPTION…]
 
   --minutes N   rounds for so long (default 1)
   --rounds N    so many rounds instead
+  --faults N    instead of blows, every system call beside a client fails once, at each of its
+                times, with each error number: in one of N pairs of scene and call; 1 is all
   --seed S      the choices of an earlier run; without it a new seed is taken, and printed
   --round N     this one round of the seed alone, with its plan
   --dir DIR     where the rounds have their folders (default: the folder for temporary files)";
 
-/// What makes this program the process of one round.
-const FIELD: &str = "field";
+/// What makes this program the process of one round: of blows, or of calls that fail.
+const BLOWS: &str = "blows";
+const FAULTS: &str = "faults";
+
+/// Where not all pairs are played, so many failures of a pair are left out for one that is.
+const STRIDE: u64 = 4;
 
 /// Seconds after which a round is given up; it has limits of its own for everything.
 const FIELD_ENDS: u32 = 1_800;
@@ -50,6 +60,7 @@ struct Options {
     rounds: Option<u64>,
     seed: u64,
     only: Option<u64>,
+    faults: Option<u64>,
     dir: PathBuf,
 }
 
@@ -61,10 +72,10 @@ fn main() -> ExitCode {
         }
     }
     let args: Vec<String> = std::env::args().skip(1).collect();
-    if let [role, seed, number] = args.as_slice() {
-        if role == FIELD {
+    if let [role, choice, number] = args.as_slice() {
+        if role == BLOWS || role == FAULTS {
             let number_of = |text: &String| text.parse().expect("a number");
-            return play(number_of(seed), number_of(number));
+            return play(role, number_of(choice), number_of(number));
         }
     }
     match options(&args) {
@@ -83,16 +94,22 @@ fn options(args: &[String]) -> Result<Options, String> {
         rounds: None,
         seed: now % 1_000_000_007,
         only: None,
+        faults: None,
         dir: std::env::temp_dir(),
     };
     let mut args = args.iter();
     while let Some(name) = args.next() {
+        if matches!(name.as_str(), "--help" | "-h") {
+            println!("{HELP}");
+            std::process::exit(0);
+        }
         let value =
             args.next().ok_or_else(|| format!("`{name}` wants a value, or is no option"))?;
         let number = || value.parse::<u64>().map_err(|_| format!("`{name} {value}`: no number"));
         match name.as_str() {
             "--minutes" => options.limit = Duration::from_secs(60 * number()?),
             "--rounds" => options.rounds = Some(number()?),
+            "--faults" => options.faults = Some(number()?.max(1)),
             "--seed" => options.seed = number()?,
             "--round" => options.only = Some(number()?),
             "--dir" => options.dir = value.into(),
@@ -110,26 +127,33 @@ fn referee(options: &Options) -> ExitCode {
     let seed = options.seed;
     println!("chaos: --seed {seed}");
     let dir = options.dir.join(format!("netrunner-chaos-{}", std::process::id()));
-    let programs = Path::new(&std::env::current_exe().expect("this program")).to_owned();
+    let programs = std::env::current_exe().expect("this program");
     fs::create_dir_all(&dir).expect("make a folder");
     let puppet = programs.with_file_name("puppet");
     let (mut tally, began) = (Tally::default(), Instant::now());
+    let (role, choice, every) = match options.faults {
+        Some(every) => (FAULTS, if every == 1 { 1 } else { STRIDE }, every),
+        None => (BLOWS, seed, 1),
+    };
+    let all = options.faults.map(|_| injected::pairs() as u64).or(options.rounds);
+    let timed = options.only.is_none() && all.is_none();
     let numbers = match options.only {
         Some(number) => number..number + 1,
-        None => 0..options.rounds.unwrap_or(u64::MAX),
+        None => 0..all.unwrap_or(u64::MAX),
     };
-    let timed = options.only.is_none() && options.rounds.is_none();
-    for number in numbers {
+    for number in numbers.step_by(every as usize) {
         if timed && began.elapsed() >= options.limit {
             break;
         }
         let mut canary = Canary::new(&puppet, &dir);
-        let mut told = round(&dir, &programs, seed, number, &mut tally);
+        let mut told = round(&dir, &programs, [role, &choice.to_string()], number, &mut tally);
         if let Some(harm) = canary.harm() {
             told = Err(format!("{harm}\n{}", told.err().unwrap_or_default()));
         }
         if let Err(told) = told {
-            println!("chaos: round {number} FAILED: --seed {seed} --round {number}\n{told}");
+            println!(
+                "chaos: round {number} of {role} FAILED: --seed {seed} --round {number}\n{told}"
+            );
             tally.add("rounds that failed", 1);
         }
     }
@@ -147,7 +171,7 @@ fn referee(options: &Options) -> ExitCode {
 fn round(
     dir: &Path,
     programs: &Path,
-    seed: u64,
+    what: [&str; 2],
     number: u64,
     tally: &mut Tally,
 ) -> Result<(), String> {
@@ -167,7 +191,8 @@ fn round(
     let told = dir.join("told");
     let log = || File::options().create(true).append(true).open(&told).expect("a file");
     let status = Command::new(programs)
-        .args([FIELD.to_owned(), seed.to_string(), number.to_string()])
+        .args(what)
+        .arg(number.to_string())
         .envs(["TMPDIR", "XDG_CACHE_HOME", "XDG_RUNTIME_DIR"].map(|name| (name, dir.join("tmp"))))
         .current_dir(dir.join("work"))
         .stdin(Stdio::null())
@@ -177,16 +202,16 @@ fn round(
         .expect("start a round");
     let text = fs::read(&told).expect("what the round has told");
     let text = String::from_utf8_lossy(&text).into_owned();
+    tally.add_printed(&text);
     if !status.success() {
         return Err(format!("{status}\n{text}"));
     }
-    tally.add_printed(&text);
     fs::remove_dir_all(&dir).expect("remove the round's folder");
     Ok(())
 }
 
 /// The round itself. Its counts go to standard output, and what is wrong to standard error.
-fn play(seed: u64, number: u64) -> ExitCode {
+fn play(role: &str, choice: u64, number: u64) -> ExitCode {
     sys::alarm(FIELD_ENDS);
     sys::signal_on_origins_death(libc::SIGKILL).expect("ask for a signal on the referee's death");
     sys::become_subreaper().expect("become a subreaper");
@@ -198,23 +223,53 @@ fn play(seed: u64, number: u64) -> ExitCode {
         sys::lock_directory(&locked, false).expect("lock it");
         locked
     });
-    let puppet = field::program("puppet").display().to_string();
-    let me = std::process::id();
-    let groups = format!("nr_chaos_{me}_");
-    let ground = Ground { puppet: &puppet, groups: &groups, user: 50_000 + me % 5_000 };
-    let plan = Round::of(seed, number, &ground);
+    let groups = format!("nr_chaos_{}_", std::process::id());
     let before = Before::now(own_terminals.is_ok());
+    let (mut tally, complaints) = if role == FAULTS {
+        let (scene, fault) = injected::pair(number as usize);
+        injected::play(scene, fault, choice, &before, place.as_ref(), &groups)
+    } else {
+        blows(choice, number, &before, place.as_ref(), &groups)
+    };
+    tally.add("rounds", 1);
+    tally.add("rounds without cgroups", u64::from(place.is_none()));
+    tally.add("rounds without terminals of their own", u64::from(own_terminals.is_err()));
+    print!("{tally}");
+    if complaints.is_empty() {
+        return ExitCode::SUCCESS;
+    }
+    eprintln!("{}", complaints.join("\n"));
+    for proc in crowd::Crowd::now().all() {
+        eprintln!("there is {proc}");
+        // It must not stand in the way of the next round.
+        let _ = sys::kill(proc.pid as i32, libc::SIGKILL);
+    }
+    ExitCode::FAILURE
+}
+
+/// A round of the seed's. Its plan is among what is wrong, if anything is.
+fn blows(
+    seed: u64,
+    number: u64,
+    before: &Before,
+    place: Option<&Place>,
+    groups: &str,
+) -> (Tally, Vec<String>) {
+    let puppet = field::program("puppet").display().to_string();
+    let user = 50_000 + std::process::id() % 5_000;
+    let plan = Round::of(seed, number, &Ground { puppet: &puppet, groups, user });
     let mut field = Field::of(&plan);
     let mut complaints: Vec<String> = field.play().err().into_iter().collect();
     if complaints.is_empty() {
-        complaints = oracle::complaints(&mut field, &before, place.as_ref(), &groups);
+        complaints = oracle::complaints(&mut field, before, place, groups);
     }
-    let mut tally = std::mem::take(&mut field.tally);
-    tally.add("rounds", 1);
+    if !complaints.is_empty() {
+        complaints.extend(plan.clients.iter().map(|client| format!("client {}", client.script)));
+        complaints.extend(plan.blows.iter().map(|blow| format!("{blow:?}")));
+    }
+    let mut tally = field.tally;
     tally.add(format!("rounds: {:?}", plan.mode), 1);
     tally.add("rounds in which something ran out", u64::from(plan.scarce));
-    tally.add("rounds without cgroups", u64::from(place.is_none()));
-    tally.add("rounds without terminals of their own", u64::from(own_terminals.is_err()));
     for folder in &plan.folders {
         let taken = Locks::new(folder).all().len() as u64;
         tally.add("processes that ran their program", taken);
@@ -222,21 +277,5 @@ fn play(seed: u64, number: u64) -> ExitCode {
             tally.add("commands that ran their program", taken);
         }
     }
-    print!("{tally}");
-    if complaints.is_empty() {
-        return ExitCode::SUCCESS;
-    }
-    eprintln!("{}", complaints.join("\n"));
-    for client in &plan.clients {
-        eprintln!("client {}", client.script);
-    }
-    for blow in &plan.blows {
-        eprintln!("{blow:?}");
-    }
-    for proc in crowd::Crowd::now().all() {
-        eprintln!("there is {proc}");
-        // It must not stand in the way of the next round.
-        let _ = sys::kill(proc.pid as i32, libc::SIGKILL);
-    }
-    ExitCode::FAILURE
+    (tally, complaints)
 }

@@ -6,7 +6,8 @@
 //!   charge; but not the child itself, which has the parent-death signal, and nobody from a cgroup
 //!   whose client lived on.
 //! * No lock is held, no descriptor is open, no temporary file, terminal or cgroup is there. A cgroup
-//!   whose client was killed may wait for the next client's sweep.
+//!   whose client was killed may wait for the next client's sweep; and an empty one directly below the
+//!   delegated group stays, if its client was killed between making and marking it.
 //! * A client that was not struck has found everything as it should be, and exits 0.
 
 use std::fs;
@@ -34,6 +35,10 @@ pub(crate) struct Before {
 impl Before {
     pub(crate) fn now(own_terminals: bool) -> Before {
         Before { descriptors: procs::descriptors(std::process::id()), own_terminals }
+    }
+
+    pub(crate) fn with_descriptors_of_now(&self) -> Before {
+        Before::now(self.own_terminals)
     }
 }
 
@@ -87,9 +92,22 @@ fn survivors(field: &mut Field<'_>) -> Vec<String> {
     };
     let over = within(GRACE_AND_2S, || {
         field.reap();
+        resume_those_with_nobody_to_keep();
         left().is_empty()
     });
     if over { Vec::new() } else { left() }
+}
+
+/// A stopped shepherd beside what was kept is left alone by everybody, also when all of that has ended.
+fn resume_those_with_nobody_to_keep() {
+    if names_in("kept").next().is_none() {
+        return;
+    }
+    let crowd = Crowd::now();
+    let lives_below =
+        |shepherd: &Proc| crowd.all().any(|proc| proc.ppid == shepherd.pid && !proc.is_zombie());
+    let shepherds = crowd.of(Role::Shepherd).into_iter();
+    strike_all(shepherds.filter(|proc| proc.state == 'T' && !lives_below(proc)), libc::SIGCONT);
 }
 
 /// Nobody is left in nobody's charge, but where that is not promised. Those are killed here.
@@ -184,13 +202,25 @@ fn cgroups(field: &mut Field<'_>, place: &Place, groups: &str) -> Vec<String> {
     // One that ends beside its commands is no better off than one that is killed.
     let ends_well = |number: usize| field.round.clients[number].finishes;
     let killed = field.clients.values().any(|player| player.struck || !ends_well(player.number));
-    if !killed {
+    // Nor is one whose commands were kept beyond it.
+    if !killed && names_in("kept").next().is_none() {
         return vec![format!("cgroups are left: {:?}", left())];
     }
     field.tally.add("cgroups swept by the next client", left().len() as u64);
     start_client("next", &format!("cgroup {groups}next output [ exit 0 ]"));
-    let swept = within(PATIENCE, || field.reap()) && left().is_empty();
-    if swept { Vec::new() } else { vec![format!("the next client has left {:?}", left())] }
+    let ended = within(PATIENCE, || field.reap());
+    let never_marked = |name: &String| is_unmarked_and_goes(&place.group.join(name));
+    let (unmarked, stale): (Vec<_>, Vec<_>) = left().into_iter().partition(never_marked);
+    field.tally.add("cgroups of clients killed before they marked them", unmarked.len() as u64);
+    let swept = ended && stale.is_empty();
+    if swept { Vec::new() } else { vec![format!("the next client has left {stale:?}")] }
+}
+
+/// Whether an empty group says nothing of its maker, who was killed between two calls: then it could be
+/// anybody's. It is removed here.
+fn is_unmarked_and_goes(group: &Path) -> bool {
+    let mark = rustix::fs::getxattr(group, "user.netrunner", &mut [0u8; 32][..]);
+    mark == Err(rustix::io::Errno::NODATA) && fs::remove_dir(group).is_ok()
 }
 
 fn things(before: &Before) -> Vec<String> {

@@ -207,10 +207,12 @@ impl Writer<'_> {
                 format!("may-keep may-spawn [ {tree} ] touch kept/{label} may-detach")
             }
             10 => {
-                // What it leaves is kept.
-                let exit = format!("touch kept/{label} exit 7");
-                let tree = self.tree(label, End::WhenTold).replace("await end exit 0", &exit);
-                format!("may-keep leftovers keep may-output 7 0 [ {tree} ] leftovers stop")
+                // What it leaves is kept, however it ends: by a blow as well.
+                let tree = self.tree(label, End::WhenTold).replace("await end exit 0", "exit 7");
+                format!(
+                    "may-keep leftovers keep may-output 7 0 [ touch kept/{label} {tree} ] \
+                     leftovers stop"
+                )
             }
             11 if !scarce => {
                 *forks = true;
