@@ -59,6 +59,7 @@ mod pty;
 mod pty_devices;
 mod pty_extremes;
 mod pty_programs;
+mod security;
 mod shapes;
 mod std_parity;
 mod strange_clients;

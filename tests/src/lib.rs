@@ -11,6 +11,7 @@
 
 #![deny(unsafe_code)]
 
+pub mod attack;
 pub mod canary;
 pub mod failed;
 pub mod hostile;

@@ -158,6 +158,31 @@ pub fn kill(pid: i32, signal: i32) -> io::Result<()> {
     check(unsafe { libc::kill(pid, signal) }).map(drop)
 }
 
+/// Becomes the tracer of a process (`PTRACE_SEIZE`), which goes on meanwhile.
+pub fn trace(pid: u32) -> io::Result<()> {
+    ptrace(libc::PTRACE_SEIZE, pid)
+}
+
+/// Stops a process that this thread traces.
+pub fn trace_stop(pid: u32) -> io::Result<()> {
+    ptrace(libc::PTRACE_INTERRUPT, pid)
+}
+
+/// Lets go of a process that this thread traces.
+pub fn trace_no_more(pid: u32) -> io::Result<()> {
+    trace_stop(pid)?;
+    // SAFETY: no status is asked for. It comes back when the process has stopped, as only then it can be let go.
+    check(unsafe { libc::waitpid(pid as i32, std::ptr::null_mut(), libc::__WALL) })?;
+    ptrace(libc::PTRACE_DETACH, pid)
+}
+
+fn ptrace(request: libc::c_uint, pid: u32) -> io::Result<()> {
+    let none = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: the requests above take no address and no data.
+    let done = unsafe { libc::ptrace(request, pid as libc::pid_t, none, none) };
+    if done == -1 { Err(io::Error::last_os_error()) } else { Ok(()) }
+}
+
 /// getppid(2).
 pub fn ppid() -> u32 {
     // SAFETY: getppid has no arguments and cannot fail.

@@ -80,6 +80,23 @@ fn a_users_tree_that_hides_ends_with_its_group() {
 }
 
 #[test]
+fn a_users_set_uid_command_ends_with_its_group() {
+    // In a tree its shepherd may not touch it.
+    arena(|| {
+        use std::os::unix::fs::PermissionsExt as _;
+        let Some(given) = given(ALL) else { return };
+        std::fs::copy(PUPPET, "set-uid").expect("copy");
+        let mode = std::fs::Permissions::from_mode(0o4755);
+        std::fs::set_permissions("set-uid", mode).expect("mode");
+        let script = "become 0 ignore TERM lock leader touch up sleep forever";
+        let ends = format!("quiet program ./set-uid cgroup job spawn [ {script} ] await up kill");
+        given.client(&ends).finish();
+        lock("leader").assert_free();
+        assert!(!given.has("job"));
+    });
+}
+
+#[test]
 fn groups_that_a_users_command_makes_go_along() {
     arena(|| {
         let Some(given) = given(ALL) else { return };

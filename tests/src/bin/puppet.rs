@@ -14,6 +14,8 @@
 //! | `lock FILE` `lock-in DIR` | held until this process is gone |
 //! | `touch FILE` `await FILE` `close N` `chdir DIR` | |
 //! | `args …` `env` `cwd` `fds` `ids` `signals` `umask` `pid` `ppid` `pgid` `sid` `exe` | print; `args` takes all that is left |
+//! | `attack PID` `attack-shepherd` | what works against the process, or against the one above: print |
+//! | `strafe` `scribble` `seize` | the shepherd gets all signals that can be blocked, nonsense into its code, or is stopped as by a debugger; makes the file `refused` where that is not allowed |
 //! | `read-fd N` | descriptor N to stdout |
 //! | `exec PROGRAM …` | takes all that is left |
 //!
@@ -33,7 +35,7 @@ use std::time::Duration;
 
 use netrunner_tests::script::Words;
 use netrunner_tests::sys::{self, Forked, OnSignal, Waited};
-use netrunner_tests::{pattern, procs, wait};
+use netrunner_tests::{attack, pattern, procs, wait};
 
 /// More than any script asks for, and few enough for a machine to live through.
 const MOST_FORKS: u64 = 20_000;
@@ -56,6 +58,7 @@ fn perform(words: &mut Words<'_>) {
             || signals(verb, words)
             || family(verb, words)
             || files(verb, words)
+            || attack(verb, words)
             || tell_about_itself(verb, words);
         assert!(known, "puppet does not know `{verb}`");
     }
@@ -275,6 +278,25 @@ fn files(verb: &str, words: &mut Words<'_>) -> bool {
         _ => return false,
     }
     true
+}
+
+fn attack(verb: &str, words: &mut Words<'_>) -> bool {
+    match verb {
+        "attack" => print(attack::works_on(words.number(verb) as u32).join(", ")),
+        "attack-shepherd" => print(attack::works_on(sys::ppid()).join(", ")),
+        "strafe" => harm(attack::strafe),
+        "scribble" => harm(attack::scribble),
+        "seize" => harm(attack::seize),
+        _ => return false,
+    }
+    true
+}
+
+/// Does this to the shepherd.
+fn harm(how: fn(u32) -> io::Result<()>) {
+    if how(sys::ppid()).is_err() {
+        drop(File::create("refused").expect("make the file"));
+    }
 }
 
 fn lock(path: &OsString) {
