@@ -5,7 +5,8 @@ use std::collections::VecDeque;
 use std::fmt;
 use std::io::{self, IoSliceMut};
 use std::mem::MaybeUninit;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Weak;
 
 use netrunner_core::client::{Conversation, Heard};
 use netrunner_core::message::{Event, Pid};
@@ -58,6 +59,8 @@ pub(crate) struct Ear {
     shepherd: Option<Pid>,
     /// Whom it has started last, by its own word.
     child: Option<Pid>,
+    /// The manager of its terminal, if it has one of its own.
+    terminal: Weak<OwnedFd>,
     /// This process had no room for a descriptor: one that is missing is no fault of the sender.
     had_no_room: bool,
 }
@@ -81,8 +84,14 @@ impl Ear {
             sender: None,
             shepherd: None,
             child: None,
+            terminal: Weak::new(),
             had_no_room: false,
         }
+    }
+
+    /// Says what terminal the next command has for its own.
+    pub(crate) fn expect_terminal(&mut self, manager: Weak<OwnedFd>) {
+        self.terminal = manager;
     }
 
     pub(crate) fn conversation(&mut self) -> &mut Conversation {
@@ -182,7 +191,8 @@ impl Ear {
     /// The pidfd of the child, if it is that. Of one that was reaped, the group may be another's by now.
     ///
     /// It may be read long after it was sent, when the shepherd has died and the child has another
-    /// parent: then the session tells, unless the shepherd shared that of the client.
+    /// parent: then the session tells, unless the shepherd shared that of the client. That of a command
+    /// with a terminal of its own is the one on this terminal.
     ///
     /// The number that came with the start is only told, so nothing is looked up for it before this
     /// comes: most commands are over by then.
@@ -195,10 +205,19 @@ impl Ear {
             Kin::Is { pid, .. } if kin::session_of(&pidfd, pid) == Some(shepherd) => {
                 Ok(Some(pidfd))
             }
+            Kin::Is { pid, .. } if self.leads_on_terminal(&pidfd, pid) => Ok(Some(pidfd)),
             Kin::Is { .. } if kin::has_ended(shepherd) => Ok(None),
             Kin::Is { .. } | Kin::NoProcess => Err(lie()),
             Kin::Ended | Kin::Unknown => Ok(None),
         }
+    }
+
+    /// Whether the process behind a pidfd, which has this number, leads the session on the command's own
+    /// terminal: nobody but the command was given that.
+    fn leads_on_terminal(&self, pidfd: &OwnedFd, pid: u32) -> bool {
+        let Some(manager) = self.terminal.upgrade() else { return false };
+        let session = kin::session_of(pidfd, pid);
+        session == Some(pid) && crate::sys::session_on(manager.as_fd()) == session
     }
 }
 
@@ -210,7 +229,7 @@ mod tests {
     use netrunner_core::message::CommandId;
     use netrunner_core::spawn::Notify;
     use rustix::process::{PidfdFlags, pidfd_open};
-    use std::os::fd::AsFd;
+    use std::sync::Arc;
 
     fn encoded(event: &Event) -> Vec<u8> {
         let mut bytes = Vec::new();
@@ -289,6 +308,26 @@ mod tests {
         assert_eq!((heard, descriptor.is_some()), (Heard::Runs, true));
         child.kill().unwrap();
         child.wait().unwrap();
+    }
+
+    #[test]
+    fn without_its_shepherd_the_leader_on_the_commands_own_terminal_is_known() {
+        let mut command = crate::Command::new("sleep");
+        command.arg("1000").pty(crate::WinSize::new(24, 80));
+        let (mut child, mut stranger) = (command.spawn().unwrap(), command.spawn().unwrap());
+        let manager = Arc::new(OwnedFd::from(child.pty.take().unwrap()));
+        let mut ended = std::process::Command::new("true").spawn().unwrap();
+        ended.wait().unwrap();
+        let mut ear = Ear::new();
+        ear.shepherd = Some(Pid(ended.id()));
+        let takes = |ear: &Ear, pid| ear.childs(pidfd(pid)).unwrap().is_some();
+        assert!(!takes(&ear, child.id()), "it could be anybody");
+        ear.expect_terminal(Arc::downgrade(&manager));
+        assert!(takes(&ear, child.id()) && !takes(&ear, stranger.id()));
+        ear.expect_terminal(Weak::new());
+        assert!(!takes(&ear, child.id()), "of another command");
+        child.kill().unwrap();
+        stranger.kill().unwrap();
     }
 
     #[test]

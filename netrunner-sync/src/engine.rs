@@ -110,7 +110,10 @@ impl Attempt {
                 known,
                 &mut bytes,
             )?;
-            let begun = shepherd.ear().conversation().begin(running.id(), self.notify);
+            let mut ear = shepherd.ear();
+            ear.expect_terminal(running.own_terminal());
+            let begun = ear.conversation().begin(running.id(), self.notify);
+            drop(ear);
             // A shepherd from the pool is idle; if not, that is a bug of ours, and it is not used.
             debug_assert!(begun.is_ok());
             if begun.is_err() {

@@ -94,6 +94,15 @@ pub(crate) fn try_unshare(flag: libc::c_int) -> rustix::io::Result<()> {
     answer(unsafe { libc::unshare(flag | libc::CLONE_VFORK) }.into())
 }
 
+/// The session on a terminal, asked at its manager; `None` where there is none, or one that this process
+/// can't see: that is the number 0, which `rustix` takes for impossible.
+/// <https://man7.org/linux/man-pages/man3/tcgetsid.3.html>
+pub(crate) fn session_on(manager: BorrowedFd<'_>) -> Option<u32> {
+    // SAFETY: the call takes the number of a descriptor that is open.
+    let session = unsafe { libc::tcgetsid(manager.as_raw_fd()) };
+    u32::try_from(session).ok().filter(|&session| session > 0)
+}
+
 /// The numbers of the process behind a pidfd and of its parent (`PIDFD_GET_INFO`, Linux 6.13).
 /// <https://man7.org/linux/man-pages/man2/PIDFD_GET_INFO.2const.html>
 pub(crate) fn pidfd_kin(pidfd: BorrowedFd<'_>) -> Result<(u32, u32), Errno> {

@@ -357,7 +357,7 @@ fn the_childs_group_dies_although_its_pidfd_is_read_only_after_the_shepherd_died
             return skip("needs pidfds");
         }
         let mut child = puppet(
-            "no-death-signal ignore TERM lock leader fork [ lock below sleep forever ] sleep forever",
+            "no-death-signal ignore TERM ignore HUP lock leader fork [ lock below sleep forever ] sleep forever",
         )
         .spawn()
         .expect("spawn");
@@ -440,6 +440,7 @@ fn shepherds_killed_under_load_never_hang_the_client() {
 
 on_terminals_too! {
     the_error_carries_what_was_read_before
+    the_childs_group_dies_although_its_pidfd_is_read_only_after_the_shepherd_died
     every_way_to_wait_tells_of_the_lost_shepherd
     a_waiting_thread_is_woken_by_the_death_of_the_shepherd
     the_pipes_reach_their_end_when_the_shepherd_dies

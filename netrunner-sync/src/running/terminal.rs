@@ -1,5 +1,8 @@
 //! The terminal of a command, its own or the client's, from the client's side.
 
+use std::os::fd::OwnedFd;
+use std::sync::Weak;
+
 use netrunner_pty::WinSize;
 use rustix::io::Errno;
 
@@ -9,6 +12,14 @@ use crate::pty;
 use crate::terminal::Tie;
 
 impl Running {
+    /// The manager of the command's own terminal, if it has one.
+    pub(crate) fn own_terminal(&self) -> Weak<OwnedFd> {
+        match &self.tie {
+            Tie::Own(manager) => Weak::clone(manager),
+            Tie::Nothing | Tie::Lent(_) => Weak::new(),
+        }
+    }
+
     /// Takes back what the shepherd, which is lost, would have brought back.
     pub(super) fn take_terminal_back(&self) {
         match &self.tie {
