@@ -20,10 +20,10 @@ use crate::error::Result;
 use crate::feed::{Fed, Feed};
 use crate::mover::Stream;
 use crate::outcome::Captured;
+use crate::outlet::Outlet;
 use crate::report::{IoCounters, Output};
 use crate::running::{Progress, Role, Running};
 use crate::shepherd::Shepherd;
-use crate::streams::Outlet;
 use crate::target::Encore;
 use crate::turn;
 

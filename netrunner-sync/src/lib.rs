@@ -135,6 +135,7 @@ mod lines;
 mod meter;
 mod mover;
 mod outcome;
+mod outlet;
 mod pidfd;
 mod pipeline;
 mod poll;

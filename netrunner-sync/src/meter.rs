@@ -17,9 +17,9 @@ use rustix::termios::isatty;
 
 use crate::lane::above_stdio;
 use crate::limits::{Excess, Limits};
+use crate::outlet::TERMINAL_KEEPS;
 use crate::report::{IoCounters, Reason, Report};
 use crate::running::Running;
-use crate::streams::TERMINAL_KEEPS;
 use crate::watcher::Word;
 
 /// The bytes of one command.

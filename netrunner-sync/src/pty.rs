@@ -13,7 +13,8 @@ use rustix::event::PollFlags;
 
 use crate::command::{Command, Stdin};
 use crate::error::{Error, Result};
-use crate::streams::{Outlet, blocking, retry};
+use crate::outlet::Outlet;
+use crate::streams::{blocking, retry};
 use crate::target::Encore;
 
 impl Command {

@@ -8,7 +8,7 @@ use std::os::fd::OwnedFd;
 use std::process;
 use std::time::Duration;
 
-use netrunner_sync::{Input, Leftovers, Stdio};
+use netrunner_sync::{ChildStdout, Input, Leftovers, Stdio};
 use netrunner_tests::pattern;
 
 use crate::harness::*;
@@ -66,6 +66,27 @@ fn bulk_arrives_in_a_file_a_pipe_and_the_other_stream() {
         });
         assert!(cat("cat").stdout(writer).status().expect("status").success());
         check(&reading.join().expect("join").expect("read"), BULK);
+    });
+}
+
+/// The pipe of an output that has proved to be long has more room, and no other has.
+#[test]
+fn only_a_long_output_gets_a_larger_pipe() {
+    arena(|| {
+        const LONG: usize = 256 << 10;
+        let mut child =
+            puppet(&format!("spew {BULK}")).stdout(Stdio::piped()).spawn().expect("spawned");
+        let mut stdout = child.stdout.take().expect("piped");
+        let room = |stdout: &ChildStdout| rustix::pipe::fcntl_getpipe_size(stdout).expect("a pipe");
+        let born_with = room(&stdout);
+        let mut piece = vec![0; LONG - 1];
+        stdout.read_exact(&mut piece).expect("read");
+        assert_eq!(room(&stdout), born_with);
+        stdout.read_exact(&mut piece[..1]).expect("read");
+        assert_eq!(room(&stdout), LONG);
+        drop(stdout);
+        child.kill().expect("killed");
+        child.wait().expect("waited");
     });
 }
 
