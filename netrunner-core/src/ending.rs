@@ -55,10 +55,12 @@ pub enum Step {
     Exec,
     /// Joining the cgroup.
     Cgroup,
+    /// Making the PID namespace.
+    Namespace,
 }
 
 /// The steps, each at the place of its number on the wire.
-const STEPS: [Step; 16] = [
+const STEPS: [Step; 17] = [
     Step::Shepherd,
     Step::Request,
     Step::Clone,
@@ -75,6 +77,7 @@ const STEPS: [Step; 16] = [
     Step::NoNewPrivileges,
     Step::Exec,
     Step::Cgroup,
+    Step::Namespace,
 ];
 
 /// How a command ended.
@@ -96,6 +99,8 @@ pub struct Exited {
     pub leftovers: Vec<Process>,
     /// What lives now, in spite of `SIGKILL`.
     pub survivors: Vec<Process>,
+    /// Whether it lived in a PID namespace of its own.
+    pub namespaced: bool,
     /// Whether this lane takes another command.
     pub fate: Fate,
 }
@@ -246,6 +251,7 @@ impl Exited {
         self.usage.encode(out);
         encode_processes(&self.leftovers, out);
         encode_processes(&self.survivors, out);
+        out.u8(u8::from(self.namespaced));
         out.u8(match self.fate {
             Fate::Idle => 0,
             Fate::Leaving => 1,
@@ -262,6 +268,11 @@ impl Exited {
             usage: Usage::decode(from)?,
             leftovers: decode_processes(from)?,
             survivors: decode_processes(from)?,
+            namespaced: match from.u8()? {
+                0 => false,
+                1 => true,
+                _ => return Err(WireError::Malformed),
+            },
             fate: match from.u8()? {
                 0 => Fate::Idle,
                 1 => Fate::Leaving,

@@ -27,6 +27,7 @@ mod delays;
 mod ending;
 pub mod guard;
 pub mod message;
+pub mod namespace;
 pub mod spawn;
 mod strings;
 pub mod supervise;
@@ -46,6 +47,7 @@ pub const SOURCES: &[(&str, &str)] = &[
     ("guard.rs", include_str!("guard.rs")),
     ("lib.rs", include_str!("lib.rs")),
     ("message.rs", include_str!("message.rs")),
+    ("namespace.rs", include_str!("namespace.rs")),
     ("spawn.rs", include_str!("spawn.rs")),
     ("strings.rs", include_str!("strings.rs")),
     ("supervise.rs", include_str!("supervise.rs")),

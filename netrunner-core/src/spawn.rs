@@ -7,6 +7,7 @@ use core::ffi::CStr;
 use core::time::Duration;
 
 use crate::message::CommandId;
+use crate::namespace::Namespace;
 pub use crate::strings::{Strings, StringsBuf};
 use crate::terminal::Terminal;
 use crate::wire::{MAX_DESCRIPTORS, Reader, WireError, Writer};
@@ -36,6 +37,8 @@ pub struct Spawn<'a> {
     pub setup: Setups<'a>,
     /// The name of the cgroup that it starts in, where one is placed.
     pub cgroup: Option<&'a CStr>,
+    /// The PID namespace that it lives in, if it is to have one.
+    pub namespace: Option<Namespace>,
 }
 
 /// An environment, as `KEY=value`.
@@ -420,6 +423,7 @@ impl<'a> Spawn<'a> {
         out.block(|out| self.descriptors.iter().for_each(|placement| placement.encode(out)));
         out.block(|out| self.setup.iter().for_each(|setup| setup.encode(out)));
         out.option(self.cgroup, |out, name| out.bytes(name.to_bytes_with_nul()));
+        out.option(self.namespace, |out, namespace| namespace.encode(out));
     }
 
     /// A cgroup has a name, and both its directories are passed, or there is nothing of it. The name is
@@ -462,6 +466,7 @@ impl<'a> Spawn<'a> {
             descriptors: Placements::Received(Encoded::decode(from, Placement::decode)?),
             setup: Setups::Received(Encoded::decode(from, Setup::decode)?),
             cgroup: from.option(Reader::string)?,
+            namespace: from.option(Namespace::decode)?,
         };
         let too_many = spawn.descriptors.len() > MAX_PLACEMENTS;
         let fits = spawn.is_contained() && spawn.terminals_fit();

@@ -13,7 +13,7 @@ use core::time::Duration;
 use crate::time::saturating_nanos;
 
 /// The version of the protocol; it stands in every header.
-pub const VERSION: u8 = 2;
+pub const VERSION: u8 = 3;
 
 /// Bytes in a header: version, kind, number of descriptors, zero, payload length (little endian).
 pub const HEADER: usize = 8;

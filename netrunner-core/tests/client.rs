@@ -30,6 +30,7 @@ fn end(id: CommandId, pid: Pid, fate: Fate) -> Exited {
         usage: Usage::default(),
         leftovers: Vec::new(),
         survivors: Vec::new(),
+        namespaced: false,
         fate,
     }
 }

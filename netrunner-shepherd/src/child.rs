@@ -4,8 +4,10 @@ use alloc::vec::Vec;
 use core::ffi::CStr;
 
 use netrunner_core::message::{Pid, Step};
+use netrunner_core::namespace::{Namespace, Need};
 use netrunner_core::spawn::{Notify, Place, Placements, Source, Spawn};
 
+use crate::namespace::{self, Init};
 use crate::sys::abi::{EINVAL, EMFILE};
 use crate::sys::window::{Launchpad, Pace, Placing};
 use crate::sys::{Errno, Fd};
@@ -23,6 +25,8 @@ pub(crate) struct Started {
     pub(crate) pid: Pid,
     /// The terminal of its session, if it leads one.
     pub(crate) terminal: Option<Fd>,
+    /// The first process of its namespace, if it has one.
+    pub(crate) init: Option<Init>,
 }
 
 /// Starts the command. Its descriptors are closed here in any case, but for its terminal: the child
@@ -45,9 +49,28 @@ pub(crate) fn start(
     };
     pad.load_environment(spawn.environment);
     let candidates = candidates(spawn.program, pad.environment());
-    let pid = pad.launch(spawn, &candidates, placing, pace).map_err(at(Step::Clone))?;
+    pad.prepare(spawn, &candidates, placing).map_err(at(Step::Clone))?;
+    let (pid, init) = make(pad, spawn.namespace, pace)?;
     let own = own_terminal(&spawn.descriptors);
-    Ok(Started { pid, terminal: own.map(|at| descriptors.swap_remove(at)) })
+    Ok(Started { pid, terminal: own.map(|at| descriptors.swap_remove(at)), init })
+}
+
+/// Makes the process, in the namespace that is asked for.
+fn make(
+    pad: &mut Launchpad,
+    namespace: Option<Namespace>,
+    pace: Pace,
+) -> Result<(Pid, Option<Init>), (Step, Errno)> {
+    if let Some(wanted) = namespace {
+        match namespace::start(pad, wanted, pace) {
+            // Nothing is left of the attempt.
+            Err((Step::Namespace, _)) if wanted.need == Need::IfAvailable => pad.forget_failure(),
+            Err(failed) => return Err(failed),
+            Ok((pid, init)) => return Ok((pid, Some(init))),
+        }
+    }
+    let pid = pad.start(pace).map_err(|errno| (Step::Clone, errno))?;
+    Ok((pid, None))
 }
 
 /// Which of the passed descriptors is the terminal of the child's session.

@@ -17,6 +17,7 @@ use netrunner_core::supervise::{Action, Standing, Supervisor};
 
 use crate::lane::{Flow, Lane};
 use crate::live::{Leader, Live};
+use crate::namespace::Init;
 use crate::sweep::{Look, Reached};
 use crate::sys::abi::*;
 use crate::sys::calls;
@@ -107,7 +108,7 @@ impl Shepherd {
         });
         self.close_silent_lane();
         let ignored = Pollfd { fd: -1, events: 0, revents: 0 };
-        let mut fds = [ignored; 3];
+        let mut fds = [ignored; 4];
         fds[0] = Pollfd { fd: self.signals.number(), events: POLLIN, revents: 0 };
         if self.machine.client_is_here() {
             fds[1] = Pollfd { fd: self.client.number(), events: POLLIN, revents: 0 };
@@ -118,13 +119,16 @@ impl Shepherd {
             let say = if lane.has_outgoing() { POLLOUT } else { 0 };
             fds[2] = Pollfd { fd: lane.number(), events: hear | say, revents: 0 };
         }
+        if let Some(news) = self.init().and_then(Init::news) {
+            fds[3] = Pollfd { fd: news.number(), events: 0, revents: 0 };
+        }
         let wait = if self.unseen { Some(Duration::ZERO) } else { wait };
         if calls::poll(&mut fds, wait).is_err() {
             // ENOMEM, of a call that needs none here: look at everything instead of waiting. But the
             // client has not ended because nobody could ask; its lane tells as well.
             (fds[0].revents, fds[1].revents, fds[2].revents) = (POLLIN, 0, POLLIN);
         }
-        let [signals, client, lane] = fds.map(|fd| fd.revents);
+        let [signals, client, lane, init] = fds.map(|fd| fd.revents);
         if let Some(lane) = self.lane.as_mut().filter(|_| lane & POLLOUT != 0) {
             lane.flush();
         }
@@ -145,6 +149,9 @@ impl Shepherd {
             self.control_job(Client::of_signals(&taken[..length]));
             self.perform();
             self.unseen = true;
+        }
+        if init & POLLERR != 0 {
+            self.see_namespace_end();
         }
         if self.unseen {
             self.see_children();
@@ -240,7 +247,12 @@ impl Shepherd {
                     }
                     Err((step, errno)) => {
                         self.job = None;
-                        self.say(&failed(id, step, errno, &[]), None);
+                        let object = match self.pad.failure() {
+                            Some((Step::Namespace, _, path)) if step == Step::Namespace => path,
+                            _ => &[],
+                        };
+                        let failed = failed(id, step, errno, object);
+                        self.say(&failed, None);
                         self.slot.store(standing::encode(Standing::Idle), Ordering::Release);
                     }
                 }
@@ -255,8 +267,8 @@ impl Shepherd {
     }
 
     fn start(&mut self, now: Time, id: CommandId, notify: Notify, started: child::Started) {
-        let child::Started { pid, terminal } = started;
-        self.live = Some(Live::new(now, id, pid, terminal));
+        let pid = started.pid;
+        self.live = Some(Live::new(now, id, started));
         // A child that could not execute its program ends, and the end is reported as that.
         let executed = notify == Notify::Start && self.pad.failure().is_none();
         if executed {
@@ -293,6 +305,10 @@ impl Shepherd {
                     self.signal_group(i32::from(signal));
                 }
                 Action::SignalTree(signal) => {
+                    if let Some(init) = self.init() {
+                        init.signal_all(signal);
+                        continue;
+                    }
                     let signal = i32::from(signal);
                     self.bury();
                     let group = self.group();
@@ -312,7 +328,7 @@ impl Shepherd {
                 }
                 Action::NoteLeftovers => {
                     if let Some(live) = &mut self.live {
-                        live.leftovers = sweep::name_all(Some(live.pid));
+                        live.leftovers = sweep::name_all(&|pid| live.is_leader_or_init(pid));
                     }
                 }
                 Action::Report(reason, fate) => self.report(reason, fate),
@@ -387,6 +403,7 @@ impl Shepherd {
     fn strike(&self) {
         self.cgroup.iter().for_each(Cgroup::kill);
         self.signal_group(SIGKILL);
+        self.init().into_iter().for_each(Init::kill);
     }
 
     fn signal_group(&self, signal: i32) {
@@ -410,6 +427,7 @@ impl Shepherd {
         });
         let put_right = by_itself && reason == Reason::Exited && self.pad.failure().is_none();
         self.give_terminal_back(if put_right { Modes::Keep } else { Modes::Restore });
+        let init = self.init().map(Init::pid);
         let Some(live) = &mut self.live else { return };
         drop(live.terminal.take());
         let event = match (live.leader, self.pad.failure()) {
@@ -428,11 +446,12 @@ impl Shepherd {
                 usage: live.usage,
                 leftovers: core::mem::take(&mut live.leftovers),
                 survivors: match (fate, self.machine.standing()) {
-                    (Fate::Leaving, Standing::Busy(_)) => sweep::survivors(),
+                    (Fate::Leaving, Standing::Busy(_)) => sweep::survivors(init),
                     (Fate::Leaving, Standing::Kept | Standing::Idle) | (Fate::Idle, _) => {
                         Vec::new()
                     }
                 },
+                namespaced: live.namespaced,
                 fate,
             }),
         };

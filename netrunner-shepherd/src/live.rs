@@ -5,6 +5,8 @@ use alloc::vec::Vec;
 use netrunner_core::Time;
 use netrunner_core::message::{CommandId, Pid, Process, Usage};
 
+use crate::child::Started;
+use crate::namespace::Init;
 use crate::sweep;
 use crate::sys::Fd;
 
@@ -19,6 +21,10 @@ pub(crate) struct Live {
     /// meets an end no sooner, whatever the child's processes close and open again meanwhile.
     pub(crate) terminal: Option<Fd>,
     pub(crate) leftovers: Vec<Process>,
+    /// The first process of its PID namespace, until that is reaped.
+    pub(crate) init: Option<Init>,
+    /// Whether it has had such a namespace.
+    pub(crate) namespaced: bool,
     /// Signals that some descendants could not be sent so far.
     pub(crate) asked: Vec<sweep::Asked>,
 }
@@ -33,16 +39,24 @@ pub(crate) enum Leader {
 }
 
 impl Live {
-    pub(crate) fn new(started: Time, id: CommandId, pid: Pid, terminal: Option<Fd>) -> Live {
+    pub(crate) fn new(now: Time, id: CommandId, started: Started) -> Live {
+        let Started { pid, terminal, init } = started;
         Live {
             id,
             pid,
             leader: Leader::Alive,
-            started,
+            started: now,
             usage: Usage::default(),
             terminal,
             leftovers: Vec::new(),
+            namespaced: init.is_some(),
+            init,
             asked: Vec::new(),
         }
+    }
+
+    /// Whether this is one of the two that are not left over.
+    pub(crate) fn is_leader_or_init(&self, pid: Pid) -> bool {
+        pid == self.pid || self.init.as_ref().is_some_and(|init| init.pid() == pid)
     }
 }

@@ -15,9 +15,11 @@ mod cgroup;
 mod child;
 mod event_loop;
 mod guardian;
+mod init;
 mod lane;
 mod live;
 mod loan;
+mod namespace;
 mod procfs;
 mod stale;
 mod standing;
@@ -109,7 +111,7 @@ fn take_charge(lane: &mut Lane) -> Result<Fd, Errno> {
 
 /// Closes what the client had open without close-on-exec, so that no child inherits it from here.
 fn close_inherited() {
-    if calls::close_from(3).is_ok() {
+    if calls::close_range(3, u32::MAX).is_ok() {
         return;
     }
     // Before Linux 5.9. The directory that is being read is among them, and closed when it is dropped.

@@ -114,7 +114,7 @@ pub(crate) fn parse(digits: &[u8]) -> Option<u32> {
     })
 }
 
-fn digits(pid: Pid) -> Vec<u8> {
+pub(crate) fn digits(pid: Pid) -> Vec<u8> {
     let (mut rest, mut digits) = (pid.0, Vec::with_capacity(10));
     loop {
         digits.insert(0, b'0' + (rest % 10) as u8);

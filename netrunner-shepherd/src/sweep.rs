@@ -195,13 +195,13 @@ pub(crate) fn kill_all(is_other: &dyn Fn(Pid) -> bool) -> Reached {
     reached
 }
 
-/// The living descendants by number and name, without `leader`.
-pub(crate) fn name_all(leader: Option<Pid>) -> Vec<Process> {
+/// The living descendants by number and name, but for those that `is_ours` names.
+pub(crate) fn name_all(is_ours: &dyn Fn(Pid) -> bool) -> Vec<Process> {
     let mut named = Vec::new();
     walk(&|_| false, &mut |descendant| {
         let pid = descendant.pid;
         let lives = procfs::stat(pid).is_some_and(|stat| !stat.zombie);
-        if Some(pid) != leader && lives && named.len() < MAX_NAMED {
+        if !is_ours(pid) && lives && named.len() < MAX_NAMED {
             named.push(Process { pid, name: procfs::name(pid) });
         }
     });
@@ -209,9 +209,10 @@ pub(crate) fn name_all(leader: Option<Pid>) -> Vec<Process> {
 }
 
 /// What is still alive at the end. Where nothing can be listed (no descriptor is left, `/proc` is
-/// hidden) the kernel still says that something is, and that must not pass for nothing.
-pub(crate) fn survivors() -> Vec<Process> {
-    let mut survivors = name_all(None);
+/// hidden) the kernel still says that something is, and that must not pass for nothing. The first process of
+/// the command's namespace waits for the others, and is none of them.
+pub(crate) fn survivors(init: Option<Pid>) -> Vec<Process> {
+    let mut survivors = name_all(&|pid| Some(pid) == init);
     if survivors.is_empty() && calls::peek_children() == Children::Alive {
         survivors.push(Process { pid: calls::own_pid(), name: b"unknown, below".to_vec() });
     }

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use netrunner_cgroup::Place;
 
 mod cgroups;
-mod probe;
+pub(crate) mod probe;
 
 /// What this system offers, as [`capabilities`] found it.
 ///
@@ -111,7 +111,16 @@ pub enum Containment {
     Tree,
     /// By a cgroup, which is killed as a whole.
     Cgroup,
-    /// By a PID namespace, which ends with its first process.
+    /// By a PID namespace, which ends with its first process: and that ends with the shepherd, by the kernel's
+    /// hand. So nothing is left even when client, guardian and shepherd are killed in one instant
+    /// (`pid_namespaces(7)`). The command is that process's neighbour, not itself: numbers, statuses, signals
+    /// and the terminal are for the client what they are otherwise.
+    ///
+    /// Without `CAP_SYS_ADMIN` a user namespace goes around it (`user_namespaces(7)`), in which the user and
+    /// the group of the command are the only ones: its files keep their owner, those of others seem to be
+    /// nobody's, set-uid programs of others get no rights, and groups can't be set. The command sees other
+    /// process numbers inside than the client does outside, and `getppid()` is 0 for it;
+    /// [`mount_proc`](crate::Command::mount_proc) gives it a `/proc` to match.
     PidNamespace,
 }
 

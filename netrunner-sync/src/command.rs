@@ -9,6 +9,7 @@ use std::process::ExitStatus;
 use std::time::Duration;
 
 use netrunner_cgroup::Cgroup;
+use netrunner_core::namespace::{Need, Proc};
 use netrunner_pty::{Modes, WinSize};
 
 use crate::capabilities::Containment;
@@ -58,6 +59,8 @@ pub struct Command {
     pub(crate) pty_modes: Option<Modes>,
     pub(crate) cgroup: Option<Cgroup>,
     pub(crate) containment: Containment,
+    pub(crate) need: Need,
+    pub(crate) proc: Proc,
 }
 
 pub(crate) enum Stdin {
@@ -116,6 +119,8 @@ impl Command {
             pty_modes: None,
             cgroup: None,
             containment: Containment::default(),
+            need: Need::Required,
+            proc: Proc::Shared,
         }
     }
 

@@ -43,6 +43,8 @@ enum Kind {
     Invalid { message: String },
     /// A system call failed, on our side or in the shepherd.
     System { step: String, cause: io::Error },
+    /// It can't be held together in the way that was asked for; nothing was started.
+    Uncontained { step: String, cause: io::Error },
     /// The program could not be executed; all before that had gone well.
     Exec { program: OsString, cause: io::Error },
     /// A judgement about how a command ended; the output is always there.
@@ -69,6 +71,11 @@ impl Error {
     /// `step` goes on after "failed to", and names the object.
     pub(crate) fn system(step: impl Into<String>, cause: impl Into<io::Error>) -> Error {
         Error::new(Kind::System { step: step.into(), cause: cause.into() })
+    }
+
+    /// As [`Error::system`], about the way in which a command was to be held together.
+    pub(crate) fn uncontained(step: impl Into<String>, cause: impl Into<io::Error>) -> Error {
+        Error::new(Kind::Uncontained { step: step.into(), cause: cause.into() })
     }
 
     pub(crate) fn exec(program: &OsStr, cause: impl Into<io::Error>) -> Error {
@@ -108,6 +115,9 @@ impl Error {
             Kind::System { step, cause } => {
                 Kind::System { step: step.clone(), cause: copied(cause) }
             }
+            Kind::Uncontained { step, cause } => {
+                Kind::Uncontained { step: step.clone(), cause: copied(cause) }
+            }
             Kind::Exec { program, cause } => {
                 Kind::Exec { program: program.clone(), cause: copied(cause) }
             }
@@ -145,7 +155,9 @@ impl Error {
     pub fn kind(&self) -> io::ErrorKind {
         match &self.0.kind {
             Kind::Invalid { .. } => io::ErrorKind::InvalidInput,
-            Kind::System { cause, .. } | Kind::Exec { cause, .. } => cause.kind(),
+            Kind::System { cause, .. }
+            | Kind::Uncontained { cause, .. }
+            | Kind::Exec { cause, .. } => cause.kind(),
             Kind::Outcome { .. } if self.is_timeout() => io::ErrorKind::TimedOut,
             Kind::NotReady { late: Some(_), .. } => io::ErrorKind::TimedOut,
             Kind::Outcome { .. }
@@ -166,7 +178,9 @@ impl Error {
     #[must_use]
     pub fn raw_os_error(&self) -> Option<i32> {
         match &self.0.kind {
-            Kind::System { cause, .. } | Kind::Exec { cause, .. } => cause.raw_os_error(),
+            Kind::System { cause, .. }
+            | Kind::Uncontained { cause, .. }
+            | Kind::Exec { cause, .. } => cause.raw_os_error(),
             Kind::Invalid { .. }
             | Kind::Outcome { .. }
             | Kind::ShepherdLost { .. }
@@ -219,6 +233,24 @@ impl Error {
     #[must_use]
     pub fn is_exec(&self) -> bool {
         matches!(self.0.kind, Kind::Exec { .. })
+    }
+
+    /// The command was not started because it can't be held together in the way that it asks for: in a
+    /// PID namespace, or in a cgroup with these limits. The text says why, and
+    /// [`capabilities`](crate::capabilities()) what to change.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Containment};
+    ///
+    /// match Command::new("true").contain(Containment::PidNamespace).run() {
+    ///     Err(error) if error.is_uncontained() => eprintln!("{error}"),
+    ///     other => drop(other?),
+    /// }
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    #[must_use]
+    pub fn is_uncontained(&self) -> bool {
+        matches!(self.0.kind, Kind::Uncontained { .. })
     }
 
     /// What was asked for cannot be, whatever the state of the system; nothing was started.
@@ -294,6 +326,7 @@ impl Error {
                 Kind::Outcome { .. }
                 | Kind::Invalid { .. }
                 | Kind::System { .. }
+                | Kind::Uncontained { .. }
                 | Kind::Exec { .. }
                 | Kind::ShepherdLost { .. }
                 | Kind::NotRun { .. }
@@ -309,7 +342,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0.kind {
             Kind::Invalid { message } => f.write_str(message),
-            Kind::System { step, cause } => write!(f, "failed to {step}: {}", Plain(cause)),
+            Kind::System { step, cause } | Kind::Uncontained { step, cause } => {
+                write!(f, "failed to {step}: {}", Plain(cause))
+            }
             Kind::Exec { program, cause } => {
                 write!(f, "failed to start `{}`: {}", shown(program), Plain(cause))
             }
@@ -409,7 +444,9 @@ impl fmt::Debug for Error {
 impl std::error::Error for Error {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0.kind {
-            Kind::System { cause, .. } | Kind::Exec { cause, .. } => Some(cause),
+            Kind::System { cause, .. }
+            | Kind::Uncontained { cause, .. }
+            | Kind::Exec { cause, .. } => Some(cause),
             Kind::Invalid { .. }
             | Kind::Outcome { .. }
             | Kind::ShepherdLost { .. }

@@ -10,6 +10,7 @@ use std::time::Duration;
 use netrunner_core::message::{self, End, Exited, Process, SpawnFailed, Step};
 
 use crate::capabilities::Containment;
+use crate::contain;
 use crate::error::{Error, Result, shown};
 use crate::meter::Meter;
 use crate::report::{IoCounters, Leftover, Output, Reason, Report, Usage};
@@ -52,7 +53,10 @@ impl Outcome {
             io: IoCounters::default(),
             leftovers: exited.leftovers.into_iter().map(leftover).collect(),
             cgroup: None,
-            containment: Containment::Tree,
+            containment: match exited.namespaced {
+                true => Containment::PidNamespace,
+                false => Containment::Tree,
+            },
         };
         let mut survivors: Vec<_> = exited.survivors.into_iter().map(leftover).collect();
         if exited.end == End::Unkillable && survivors.is_empty() {
@@ -178,7 +182,10 @@ pub(crate) fn spawn_error(program: &OsStr, failed: &SpawnFailed) -> Error {
         Step::Gid => format!("set the group of `{program}`"),
         Step::Uid => format!("set the user of `{program}`"),
         Step::NoNewPrivileges => format!("set `no_new_privs` for `{program}`"),
-        Step::Cgroup => format!("move `{program}` into its cgroup"),
+        Step::Cgroup => {
+            return Error::uncontained(format!("move `{program}` into its cgroup"), cause);
+        }
+        Step::Namespace => return contain::refused(&program, &object, cause),
         Step::Exec => return Error::exec(name, cause),
     };
     Error::system(step, cause)

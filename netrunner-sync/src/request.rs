@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use netrunner_cgroup::Group;
 use netrunner_core::message::{CommandId, Request, Session};
+use netrunner_core::namespace::Namespace;
 use netrunner_core::spawn::{
     Environment, Groups, Leftovers, Notify, Place, Placement, Placements, Setup, Setups, Source,
     Spawn, StringsBuf, Terms,
@@ -18,6 +19,7 @@ use rustix::io::Errno;
 use rustix::process::Resource;
 
 use crate::command::Command;
+use crate::contain;
 use crate::environment;
 use crate::error::{Error, Result, shown};
 use crate::ext;
@@ -49,6 +51,7 @@ pub(crate) struct Prepared {
     /// Whether it has a terminal of its own, and so nothing to do with the client's.
     on_own_terminal: bool,
     group: Option<Arc<Group>>,
+    namespace: Option<Namespace>,
 }
 
 /// Whether the shepherd has the command's environment.
@@ -115,6 +118,7 @@ impl Prepared {
             streams: Streams::default(),
             on_own_terminal: false,
             group: None,
+            namespace: contain::namespace(command)?,
         })
     }
 
@@ -293,6 +297,7 @@ impl Prepared {
             descriptors: Placements::Listed(&placements),
             setup: Setups::Listed(&setup),
             cgroup: above.map(|(_, name)| name),
+            namespace: self.namespace,
         };
         Request::Spawn(spawn).encode(out);
         if out.len() > HEADER + MAX_REQUEST {

@@ -182,6 +182,7 @@ impl Asked {
             descriptors: Placements::Listed(&self.placements),
             setup: Setups::Listed(&[]),
             cgroup: None,
+            namespace: None,
         };
         let mut bytes = Vec::new();
         Request::Spawn(spawn).encode(&mut bytes);

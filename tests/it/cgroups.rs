@@ -234,15 +234,6 @@ fn a_limit_that_cannot_be_had_runs_nothing_unless_it_need_not_be() {
 }
 
 #[test]
-fn a_pid_namespace_is_refused_and_not_pretended() {
-    arena(|| {
-        let error = puppet("touch ran").contain(Containment::PidNamespace).output();
-        assert_eq!(error.expect_err("not yet").kind(), std::io::ErrorKind::Unsupported);
-        assert!(!std::path::Path::new("ran").exists());
-    });
-}
-
-#[test]
 fn a_program_that_is_not_there_leaves_no_group() {
     arena(|| {
         let Some(place) = place() else { return };

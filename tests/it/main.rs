@@ -54,6 +54,8 @@ mod p9_honest_outcomes;
 mod p9_limits;
 mod p9_one_truth;
 mod p9_silence;
+mod pid_namespace;
+mod pid_namespace_kills;
 mod pipeline;
 mod pty;
 mod pty_devices;

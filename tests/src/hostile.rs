@@ -193,6 +193,7 @@ impl Client<'_> {
             descriptors: Placements::Listed(&placements),
             setup: Setups::Listed(&[]),
             cgroup: None,
+            namespace: None,
         };
         let good = encoded(&Request::Spawn(spawn));
         let bytes = change(self, good);

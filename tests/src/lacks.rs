@@ -40,18 +40,21 @@ pub enum Lack {
     CloseRange,
     /// The `children` files in `/proc` (`CONFIG_PROC_CHILDREN`).
     Children,
+    /// `unshare`, by which PID namespaces and user namespaces are made.
+    Namespaces,
     /// Shepherds that are used again, and with them all that a shepherd remembers: nothing that the
     /// kernel has. Test and client ask for it themselves, by `Shepherds::max_idle`.
     Reuse,
 }
 
 /// Each by its name.
-pub const ALL: [(&str, Lack); 6] = [
+pub const ALL: [(&str, Lack); 7] = [
     ("memfd", Lack::Memfd),
     ("pidfd", Lack::Pidfd),
     ("clone", Lack::Clone),
     ("close_range", Lack::CloseRange),
     ("children", Lack::Children),
+    ("namespaces", Lack::Namespaces),
     ("reuse", Lack::Reuse),
 ];
 
@@ -67,13 +70,17 @@ pub struct Lacks {
 impl Lacks {
     /// What this variable names; panics over a name that is none.
     pub fn of(variable: &str) -> Lacks {
-        let names = std::env::var(variable).unwrap_or_default();
-        let mut lacks = Lacks { names: names.clone(), lacks: Vec::new(), denies: false };
+        Lacks::named(&std::env::var(variable).unwrap_or_default())
+    }
+
+    /// What these names stand for; panics over one that stands for nothing.
+    pub fn named(names: &str) -> Lacks {
+        let mut lacks = Lacks { names: names.to_owned(), lacks: Vec::new(), denies: false };
         for name in names.split(',').filter(|name| !name.is_empty()) {
             match ALL.iter().find(|(known, _)| *known == name) {
                 Some((_, lack)) => lacks.lacks.push(*lack),
                 None if name == "eperm" => lacks.denies = true,
-                None => panic!("{variable}: `{name}` is none of {ALL:?}, eperm"),
+                None => panic!("`{name}` is none of {ALL:?}, eperm"),
             }
         }
         lacks
@@ -141,6 +148,7 @@ impl Lacks {
                     let mask = cleared | libc::CLONE_THREAD;
                     rules.extend([only(libc::SYS_clone, mask, cleared), every(libc::SYS_clone3)]);
                 }
+                Lack::Namespaces => rules.push(every(libc::SYS_unshare)),
                 Lack::CloseRange => rules.push(every(libc::SYS_close_range)),
                 // The shepherd reads these files with this flag, and looks at hundreds of others for
                 // want of them: each that came this way would cost two switches of context, and so long
@@ -180,6 +188,7 @@ impl Lacks {
             libc::SYS_pidfd_open => ("pidfd_open", unknown(libc::ENOSYS)),
             libc::SYS_pidfd_send_signal => ("pidfd_send_signal", unknown(libc::ENOSYS)),
             libc::SYS_close_range => ("close_range", unknown(libc::ENOSYS)),
+            libc::SYS_unshare => ("unshare", unknown(libc::ENOSYS)),
             libc::SYS_waitid => ("waitid", unknown(libc::EINVAL)),
             libc::SYS_clone => ("clone", unknown(libc::EINVAL)),
             // libc takes nothing else for a reason to use clone instead.

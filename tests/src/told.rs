@@ -22,6 +22,7 @@ pub(crate) fn predicates(error: &Error) -> Vec<&'static str> {
         ("is_permission_denied", error.is_permission_denied()),
         ("is_shepherd_lost", error.is_shepherd_lost()),
         ("is_timeout", error.is_timeout()),
+        ("is_uncontained", error.is_uncontained()),
         ("is_unkillable", error.is_unkillable()),
     ];
     all.into_iter().filter(|(_, is)| *is).map(|(name, _)| name).collect()

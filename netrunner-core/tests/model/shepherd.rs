@@ -390,6 +390,7 @@ impl World {
                     usage: Usage::default(),
                     leftovers: Vec::new(),
                     survivors: survivors.collect(),
+                    namespaced: false,
                     fate,
                 })
             }

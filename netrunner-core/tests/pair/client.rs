@@ -83,6 +83,7 @@ impl Client {
                 descriptors: Placements::Listed(&[]),
                 setup: Setups::Listed(&[]),
                 cgroup: None,
+                namespace: None,
             }));
         } else {
             assert!(self.conversation.begin(id, notify).is_err(), "two commands on one lane");

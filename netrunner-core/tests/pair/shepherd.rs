@@ -334,6 +334,7 @@ impl Shepherd {
                         Standing::Busy(_) => name(kernel, None),
                         Standing::Kept | Standing::Idle => Vec::new(),
                     },
+                    namespaced: false,
                     fate,
                 })
             }

@@ -8,6 +8,7 @@ use netrunner_core::message::{
     CommandId, End, Event, Exited, Fate, Order, Pid, Process, Reason, Request, Session,
     SpawnFailed, Step, Usage,
 };
+use netrunner_core::namespace::{Namespace, Need, Proc};
 use netrunner_core::spawn::{
     Environment, Leftovers, Notify, Place, Placement, Placements, Setup, Setups, Source, Spawn,
     Strings, StringsBuf, Terms,
@@ -178,6 +179,7 @@ fn for_each_spawn(mut with: impl FnMut(Spawn<'_>)) {
             Setup::NoNewPrivileges,
         ]),
         cgroup: Some(c"netrunner-1-0"),
+        namespace: Some(Namespace { need: Need::IfAvailable, proc: Proc::Own }),
     };
     with(full);
     for handover in [Handover::OnDemand, Handover::Never] {
@@ -214,6 +216,7 @@ pub(crate) fn smallest<'a>(arguments: Strings<'a>, program: &'a CStr) -> Spawn<'
         descriptors: Placements::Listed(&[]),
         setup: Setups::Listed(&[]),
         cgroup: None,
+        namespace: None,
     }
 }
 
@@ -243,6 +246,7 @@ pub(crate) const STEPS: [Step; 16] = [
     Step::NoNewPrivileges,
     Step::Exec,
     Step::Cgroup,
+    Step::Namespace,
 ];
 
 fn events() -> Vec<Event> {
@@ -269,6 +273,7 @@ fn events() -> Vec<Event> {
             usage: Usage::default(),
             leftovers: Vec::new(),
             survivors: Vec::new(),
+            namespaced: true,
             fate: Fate::Leaving,
             ..exited()
         })
@@ -298,6 +303,7 @@ pub(crate) fn exited() -> Exited {
             Process { pid: Pid(6), name: Vec::new() },
         ],
         survivors: vec![Process { pid: Pid(7), name: b"\xff\0".to_vec() }],
+        namespaced: false,
         fate: Fate::Idle,
     }
 }

@@ -4,6 +4,7 @@ use netrunner_core::message::Pid;
 use netrunner_core::supervise::Standing;
 
 use super::{Leader, Shepherd};
+use crate::namespace::Init;
 use crate::procfs::Kinship;
 use crate::sys::calls::{self, Children};
 
@@ -68,11 +69,13 @@ impl Shepherd {
         let first_time = self.live.as_ref().is_some_and(|live| live.leader == Leader::Alive);
         if let Some(live) = &mut self.live {
             live.leader = Leader::Zombie;
+            live.init.iter().filter(|_| first_time).for_each(Init::end_when_alone);
         }
         let mut others = false;
         if calls::some_child_lives() {
+            let ending = self.init().filter(|init| init.is_ending()).map(Init::pid);
             for pid in Kinship::of_own_children().1 {
-                others |= pid != leader && !self.reap(pid);
+                others |= pid != leader && Some(pid) != ending && !self.reap(pid);
             }
         }
         let next = (!others && self.reap(leader)).then(calls::peek_children);
@@ -84,6 +87,20 @@ impl Shepherd {
         next
     }
 
+    /// The first process of the command's namespace.
+    pub(super) fn init(&self) -> Option<&Init> {
+        self.live.as_ref().and_then(|live| live.init.as_ref())
+    }
+
+    /// The namespace has begun to end, and everybody in it with it. That is complete when all are reaped
+    /// (`pid_namespaces(7)`), so the leader's zombie pins nothing any more, and must not be waited with.
+    pub(super) fn see_namespace_end(&mut self) {
+        if let Some(init) = self.live.as_mut().and_then(|live| live.init.as_mut()) {
+            init.see_end();
+            self.unseen = true;
+        }
+    }
+
     /// Reaps this child if it has ended.
     pub(super) fn reap(&mut self, pid: Pid) -> bool {
         let Some(reaped) = calls::reap(pid) else { return false };
@@ -91,7 +108,9 @@ impl Shepherd {
             live.usage = live.usage.and(reaped.usage);
             if live.pid == pid && !matches!(live.leader, Leader::Reaped(_)) {
                 live.leader = Leader::Reaped(reaped.status);
+                live.init.iter().for_each(Init::end_when_alone);
             }
+            live.init.take_if(|init| init.pid() == pid);
         }
         true
     }

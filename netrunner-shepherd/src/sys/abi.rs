@@ -36,6 +36,8 @@ calls! {
     NR_SETPGID = 109, SYS_setpgid;
     NR_GETPPID = 110, SYS_getppid;
     NR_SETSID = 112, SYS_setsid;
+    NR_GETEUID = 107, SYS_geteuid;
+    NR_GETEGID = 108, SYS_getegid;
     NR_SETGROUPS = 116, SYS_setgroups;
     NR_GETPGID = 121, SYS_getpgid;
     NR_GETSID = 124, SYS_getsid;
@@ -43,6 +45,7 @@ calls! {
     NR_GETPRIORITY = 140, SYS_getpriority;
     NR_SETPRIORITY = 141, SYS_setpriority;
     NR_PRCTL = 157, SYS_prctl;
+    NR_MOUNT = 165, SYS_mount;
     NR_FGETXATTR = 193, SYS_fgetxattr;
     NR_GETDENTS64 = 217, SYS_getdents64;
     NR_CLOCK_GETTIME = 228, SYS_clock_gettime;
@@ -52,6 +55,7 @@ calls! {
     NR_NEWFSTATAT = 262, SYS_newfstatat;
     NR_UNLINKAT = 263, SYS_unlinkat;
     NR_PPOLL = 271, SYS_ppoll;
+    NR_UNSHARE = 272, SYS_unshare;
     NR_SIGNALFD4 = 289, SYS_signalfd4;
     NR_DUP3 = 292, SYS_dup3;
     NR_PIPE2 = 293, SYS_pipe2;
@@ -142,6 +146,15 @@ constants! {
     CLONE_VM: usize = 0x100;
     CLONE_CHILD_CLEARTID: usize = 0x20_0000;
     CLONE_VFORK: usize = 0x4000;
+    CLONE_PARENT: usize = 0x8000;
+    CLONE_NEWNS: usize = 0x2_0000;
+    CLONE_NEWUSER: usize = 0x1000_0000;
+    CLONE_NEWPID: usize = 0x2000_0000;
+    MS_NOSUID: usize = 2;
+    MS_NODEV: usize = 4;
+    MS_NOEXEC: usize = 8;
+    MS_REC: usize = 0x4000;
+    MS_PRIVATE: usize = 0x4_0000;
     PR_SET_PDEATHSIG: i32 = 1;
     PR_SET_NAME: i32 = 15;
     PR_SET_CHILD_SUBREAPER: i32 = 36;

@@ -94,12 +94,12 @@ pub(crate) fn duplicate_onto(from: &Fd, number: i32) -> Result<(), Errno> {
     plain(NR_DUP3, [from.0 as usize, number as usize, 0, 0, 0, 0]).map(drop)
 }
 
-/// Closes every descriptor from `first` up.
-pub(crate) fn close_from(first: u32) -> Result<(), Errno> {
-    plain(NR_CLOSE_RANGE, [first as usize, u32::MAX as usize, 0, 0, 0, 0]).map(drop)
+/// Closes every descriptor from `first` to `last` (Linux 5.9).
+pub(crate) fn close_range(first: u32, last: u32) -> Result<(), Errno> {
+    plain(NR_CLOSE_RANGE, [first as usize, last as usize, 0, 0, 0, 0]).map(drop)
 }
 
-/// Closes a descriptor by number, for where [`close_from`] is missing.
+/// Closes a descriptor by number, which nobody else has.
 pub(crate) fn close_number(number: i32) {
     drop(Fd(number));
 }
@@ -152,6 +152,38 @@ pub(crate) fn fork() -> Result<Option<Pid>, Errno> {
     }
 }
 
+/// A fork whose parent is the caller's own (`CLONE_PARENT`). It lives in the PID namespace that the caller has
+/// made for its children, if it has made one.
+pub(crate) fn fork_sibling() -> Result<Option<Pid>, Errno> {
+    match plain(NR_CLONE, [SIGCHLD as usize | CLONE_PARENT, 0, 0, 0, 0, 0])? {
+        0 => Ok(None),
+        pid => Ok(Some(Pid(pid as u32))),
+    }
+}
+
+/// `unshare(2)`.
+pub(crate) fn unshare(flags: usize) -> Result<(), Errno> {
+    plain(NR_UNSHARE, [flags, 0, 0, 0, 0, 0]).map(drop)
+}
+
+/// `mount(2)` without options of the file system.
+pub(crate) fn mount(source: &CStr, target: &CStr, kind: &CStr, flags: usize) -> Result<(), Errno> {
+    let [source, target, kind] = [source, target, kind].map(|text| text.as_ptr() as usize);
+    // SAFETY: the strings end with a NUL, and no options are read.
+    check(unsafe { syscall(NR_MOUNT, [source, target, kind, flags, 0, 0]) }).map(drop)
+}
+
+/// `geteuid(2)` and `getegid(2)`, which can't fail.
+pub(crate) fn effective_ids() -> (u32, u32) {
+    let ask = |call| plain(call, [0; 6]).unwrap_or(0) as u32;
+    (ask(NR_GETEUID), ask(NR_GETEGID))
+}
+
+/// `PR_SET_PDEATHSIG`: this process is killed when its parent ends.
+pub(crate) fn arm_parent_death() -> Result<(), Errno> {
+    plain(NR_PRCTL, [PR_SET_PDEATHSIG as usize, SIGKILL as usize, 0, 0, 0, 0]).map(drop)
+}
+
 pub(crate) fn set_session() -> Result<(), Errno> {
     plain(NR_SETSID, [0; 6]).map(drop)
 }
@@ -177,6 +209,13 @@ pub(crate) fn kill(pid: Pid, signal: i32) -> Result<(), Errno> {
 pub(crate) fn kill_group(leader: Pid, signal: i32) -> Result<(), Errno> {
     let group = (-(leader.0 as i32)) as usize;
     plain(NR_KILL, [group, signal as usize, 0, 0, 0, 0]).map(drop)
+}
+
+/// Sends a signal to everybody in the caller's PID namespace but itself and its first process (`kill(2)`, -1).
+/// It is for that first process alone.
+pub(crate) fn kill_everybody(signal: i32) {
+    // It fails where there is nobody.
+    let _ = plain(NR_KILL, [usize::MAX, signal as usize, 0, 0, 0, 0]);
 }
 
 pub(crate) fn open_pidfd(pid: Pid) -> Result<Fd, Errno> {
@@ -266,6 +305,12 @@ pub(crate) fn reap(pid: Pid) -> Option<Reaped> {
 pub(crate) fn reap_ending(pid: Pid) {
     let arguments = [pid.0 as usize, 0, 0, 0, 0, 0];
     while plain(NR_WAIT4, arguments) == Err(Errno(EINTR)) {}
+}
+
+/// Reaps every child, and waits for those that have not ended.
+pub(crate) fn reap_all() {
+    let any = [usize::MAX, 0, 0, 0, 0, 0];
+    while !matches!(plain(NR_WAIT4, any), Err(Errno(errno)) if errno != EINTR) {}
 }
 
 impl From<Rusage> for Usage {

@@ -14,7 +14,7 @@ use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::ffi::{CStr, c_char};
 use core::ptr::null;
-use core::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicU32, Ordering};
 
 use netrunner_core::message::{Pid, Step};
 use netrunner_core::spawn::Spawn;
@@ -23,9 +23,12 @@ use super::abi::*;
 use super::calls::{Errno, check};
 use super::x86_64::syscall;
 
+mod failure;
 mod load;
 mod start;
 
+use failure::Failure;
+pub(crate) use failure::{Failed, Object};
 use start::Start;
 
 /// All that the child needs, prepared. There is one for the life of a shepherd, so its buffers are
@@ -67,6 +70,8 @@ pub(crate) struct Launchpad {
     failure: Failure,
     /// Not zero while a child is in its window.
     in_window: AtomicU32,
+    /// Whether this copy is the child of a PID namespace.
+    inside: bool,
     /// Not zero once the child has taken its first step.
     entered: AtomicU32,
     start: Start,
@@ -99,29 +104,6 @@ pub(crate) struct Placing {
     pub(crate) cgroup: Option<i32>,
     /// The terminal of the session that the child makes, in place of a group in ours.
     pub(crate) session: Option<i32>,
-}
-
-/// Where the child leaves word of a failed step: the candidate in the upper half, then step + 1 and
-/// errno; zero while nothing has failed.
-struct Failure(&'static AtomicU64);
-
-impl Failure {
-    fn clear(&self) {
-        self.0.store(0, Ordering::Relaxed);
-    }
-
-    /// The failed step, its errno, and the candidate it was about.
-    fn get(&self) -> Option<(Step, Errno, usize)> {
-        let word = self.0.load(Ordering::Acquire);
-        let step = Step::numbered(((word >> 16) as u8).checked_sub(1)?)?;
-        Some((step, Errno(word as u16), (word >> 32) as usize))
-    }
-
-    fn set(&self, step: Step, errno: Errno, candidate: usize) {
-        let number = u64::from(step.number()) + 1;
-        let word = (candidate as u64) << 32 | number << 16 | u64::from(errno.0);
-        self.0.store(word, Ordering::Release);
-    }
 }
 
 /// Whether the shepherd waits in the clone until the program is executed.
@@ -163,25 +145,46 @@ impl Launchpad {
             groups: Vec::new(),
             failure: Failure(start::own_word()),
             in_window: AtomicU32::new(0),
+            inside: false,
             entered: AtomicU32::new(0),
             start: Start::new(),
         }))
     }
 
-    /// Starts a child. `candidates` are the paths to try, each with its NUL, one after the other.
-    pub(crate) fn launch(
+    /// Gets ready for a child. `candidates` are the paths to try, each with its NUL, one after the other.
+    pub(crate) fn prepare(
         &mut self,
         spawn: &Spawn<'_>,
         candidates: &[u8],
         placing: Placing,
-        pace: Pace,
-    ) -> Result<Pid, Errno> {
+    ) -> Result<(), Errno> {
         // The last command's end was seen before the next began, so its child has left.
         if self.in_window.load(Ordering::Acquire) != 0 {
             return Err(Errno(EBUSY));
         }
         self.load(spawn, candidates, placing);
-        self.start(pace)
+        Ok(())
+    }
+
+    /// Becomes the child, in a copy of the shepherd that lives in a PID namespace.
+    pub(crate) fn enter_namespace(&mut self) -> ! {
+        self.inside = true;
+        enter(core::ptr::from_ref(self).cast())
+    }
+
+    /// A process inside can't see which group the terminal belongs to: this asks for it, before.
+    pub(crate) fn see_terminal_from_outside(&mut self) {
+        self.terminal = self.terminal.filter(|&(terminal, from)| belongs_to(terminal, from));
+    }
+
+    /// Leaves word of a step that has failed on the way to the child.
+    pub(crate) fn fail(&self, failed: &Failed) {
+        self.failure.set_failed(failed);
+    }
+
+    /// What was failed is to be done in another way.
+    pub(crate) fn forget_failure(&self) {
+        self.failure.clear();
     }
 
     /// What the last child left word of: the step, its errno, and the path or directory.
@@ -190,6 +193,7 @@ impl Launchpad {
         let object = match step {
             Step::Exec => self.candidates.get(candidate).copied().unwrap_or(null()),
             Step::Directory => self.directory,
+            Step::Namespace => Object::numbered(candidate).as_ptr(),
             Step::Shepherd
             | Step::Request
             | Step::Clone
@@ -208,20 +212,28 @@ impl Launchpad {
         if object.is_null() {
             return Some((step, errno, &[]));
         }
-        // SAFETY: the pointers point to strings with their NUL in `strings`, which `&self` keeps.
+        // SAFETY: the pointers point to strings with their NUL, in `strings`, which `&self` keeps, or constant.
         Some((step, errno, unsafe { CStr::from_ptr(object) }.to_bytes()))
     }
 }
 
 /// The child begins here.
 extern "C" fn enter(pad: *const u8) -> ! {
-    // SAFETY: `launch` passed a Launchpad that lives for ever and is not changed while the child is
+    // SAFETY: `start` passed a Launchpad that lives for ever and is not changed while the child is
     // in its window, but for the atomics in it.
     let pad = unsafe { &*pad.cast::<Launchpad>() };
     pad.entered.store(1, Ordering::Release);
     let (step, errno, candidate) = pad.walk();
     pad.failure.set(step, errno, candidate);
     super::calls::exit(127)
+}
+
+/// Whether the terminal has this group in the foreground.
+fn belongs_to(terminal: i32, group: Pid) -> bool {
+    let mut there = 0_i32;
+    let ask = [terminal as usize, TIOCGPGRP, &raw mut there as usize, 0];
+    // SAFETY: the number is on the caller's own stack, and writable.
+    unsafe { call(NR_IOCTL, ask) }.is_ok() && there == group.0 as i32
 }
 
 /// A call of the child.
@@ -238,7 +250,7 @@ unsafe fn call(number: usize, arguments: [usize; 4]) -> Result<usize, Errno> {
 impl Launchpad {
     /// Takes every step; comes back only when one has failed.
     fn walk(&self) -> (Step, Errno, usize) {
-        match self.prepare() {
+        match self.set_up() {
             Err((step, errno)) => (step, errno, 0),
             Ok(()) => {
                 let (errno, candidate) = self.execute();
@@ -247,7 +259,7 @@ impl Launchpad {
         }
     }
 
-    fn prepare(&self) -> Result<(), (Step, Errno)> {
+    fn set_up(&self) -> Result<(), (Step, Errno)> {
         let at = |step| move |errno| (step, errno);
         self.arm_parent_death().map_err(at(Step::ParentDeath))?;
         match self.session {
@@ -288,13 +300,14 @@ impl Launchpad {
     }
 
     /// The child dies with the shepherd; and if the shepherd has died before this was armed, the
-    /// child has another parent now, and ends.
-    fn arm_parent_death(&self) -> Result<(), Errno> {
+    /// child has another parent now, and ends. From inside a namespace no parent is seen; the namespace's
+    /// first process has seen to that case, and the namespace ends with it.
+    pub(crate) fn arm_parent_death(&self) -> Result<(), Errno> {
         // SAFETY: numbers only.
         unsafe { call(NR_PRCTL, [PR_SET_PDEATHSIG as usize, SIGKILL as usize, 0, 0]) }?;
         // SAFETY: numbers only.
         let parent = unsafe { call(NR_GETPPID, [0; 4]) }?;
-        if parent == self.shepherd.0 as usize { Ok(()) } else { Err(Errno(ESRCH)) }
+        if parent == self.shepherd.0 as usize || self.inside { Ok(()) } else { Err(Errno(ESRCH)) }
     }
 
     /// Moves into the cgroup: before any change of credentials, and long before the program. 0 is
@@ -319,11 +332,7 @@ impl Launchpad {
     /// fails where the terminal is hung up, or not ours: the program will meet the same.
     fn take_terminal(&self) {
         let Some((terminal, from)) = self.terminal else { return };
-        let mut group = 0_i32;
-        let ask = [terminal as usize, TIOCGPGRP, &raw mut group as usize, 0];
-        // SAFETY: the number is on the child's own stack, and writable.
-        let asked = unsafe { call(NR_IOCTL, ask) };
-        if asked.is_err() || group != from.0 as i32 {
+        if !self.inside && !belongs_to(terminal, from) {
             return;
         }
         // SAFETY: no arguments.

@@ -280,6 +280,11 @@ fn user_namespace() -> Capability {
     found(probe())
 }
 
+/// Whether the process may make PID namespaces now, by itself or inside of a user namespace.
+pub(crate) fn pid_namespace_here() -> Capability {
+    pid_namespace(&user_namespace())
+}
+
 fn pid_namespace(user_namespace: &Capability) -> Capability {
     let limit = "/proc/sys/user/max_pid_namespaces";
     match namespace("PID", "/proc/self/ns/pid", limit, libc::CLONE_NEWPID) {

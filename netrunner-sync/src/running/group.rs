@@ -23,7 +23,9 @@ impl Running {
         let Some(group) = self.group() else { return };
         match outcome {
             Outcome::Ended { report, survivors } => {
-                report.containment = Containment::Cgroup;
+                if report.containment == Containment::Tree {
+                    report.containment = Containment::Cgroup;
+                }
                 let stats = group.stats();
                 if report.reason == Reason::Exited
                     && !report.status.success()

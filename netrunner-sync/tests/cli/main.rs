@@ -16,6 +16,7 @@ mod jobserver_builds;
 mod limits;
 mod options;
 mod outcomes;
+mod pid_namespace;
 mod project;
 mod pty;
 mod recipes;

@@ -25,6 +25,7 @@
 //! | the words of `scarce`, `rough` and `serving` | about descriptors and processes; for when anything may happen; about daemons |
 //! | `shoot-guardian` | SIGKILL to the guardian of the living last child |
 //! | `cgroup PATH[,FILE=VALUE…]` | the next commands run in a group of this path with these limits |
+//! | `namespace` `namespace-if-available` `mount-proc` | the next commands run in a PID namespace; with a `/proc` of their own |
 //! | `check-zombies` | this process may have no zombie |
 //! | `take-pid SECONDS` | starts a process that gets the number of the last child (own pid namespace) |
 //! | `touch FILE` `await FILE` `print T` `sleep S` `exit N` `abort` `panic` | |
@@ -41,8 +42,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use netrunner_sync::{
-    Cgroup, Child, Command, CommandExt as _, ExitStatus, Jobs, Leftovers, PtyModes, Shepherds,
-    Stdio, WinSize,
+    Cgroup, Child, Command, CommandExt as _, Containment, ExitStatus, Jobs, Leftovers, PtyModes,
+    Shepherds, Stdio, WinSize,
 };
 use netrunner_tests::failed::{fail, must};
 use netrunner_tests::lacks::{self, Lack, Lacks};
@@ -84,10 +85,14 @@ struct Settings {
     foreground: Option<bool>,
     identity: Option<Identity>,
     cgroup: Option<String>,
+    namespace: Option<Contain>,
+    mount_proc: bool,
     may_run_out: bool,
     may_keep: bool,
     no_child: bool,
 }
+
+type Contain = fn(&mut Command, Containment) -> &mut Command;
 
 #[derive(Clone, Copy)]
 enum Identity {
@@ -121,6 +126,9 @@ impl Settings {
         }
         if let Some(path) = &self.cgroup {
             command.cgroup(group(path));
+        }
+        if let Some(contain) = self.namespace {
+            contain(&mut command, Containment::PidNamespace).mount_proc(self.mount_proc);
         }
         if self.pipes {
             command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
@@ -189,6 +197,11 @@ impl Client {
             "foreground" => self.settings.foreground = Some(words.text(verb) == "yes"),
             "pipes" => self.settings.pipes = true,
             "cgroup" => self.settings.cgroup = Some(words.text(verb).to_owned()),
+            "namespace" => self.settings.namespace = Some(Command::contain),
+            "namespace-if-available" => {
+                self.settings.namespace = Some(Command::contain_if_available)
+            }
+            "mount-proc" => self.settings.mount_proc = true,
             "quiet" => self.settings.quiet = true,
             "terminal" => self.settings.terminal = true,
             "as" => {

@@ -359,6 +359,7 @@ fn ended(id: CommandId, pid: Pid) -> Event {
         usage: Usage { user: Duration::MAX, max_rss: u64::MAX, ..Usage::default() },
         leftovers: vec![stranger],
         survivors: Vec::new(),
+        namespaced: false,
         fate: Fate::Idle,
     })
 }

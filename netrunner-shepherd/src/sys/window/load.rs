@@ -25,7 +25,7 @@ impl Launchpad {
     /// Takes the environment of the next child, unless it is here. The last child has left its window.
     pub(crate) fn load_environment(&mut self, environment: Environment<'_>) {
         let Environment::Listed(strings) = environment else { return };
-        // As in `launch`, which says so.
+        // As in `prepare`, which says so.
         if self.in_window.load(Ordering::Acquire) != 0 {
             return;
         }

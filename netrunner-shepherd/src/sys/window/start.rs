@@ -25,13 +25,16 @@ enum Memory {
 
 const WAYS: [Memory; 2] = [Memory::Shared, Memory::Copied];
 
+/// A failure, and two numbers.
+const SHARED: usize = 3;
+
 /// Which way to begin with, and what it needs beside the launchpad.
 pub(super) struct Start {
     way: usize,
     /// Whether a child can be born in its cgroup, for all that is known.
     into_cgroup: bool,
-    /// Where a forked child leaves word.
-    shared: Option<&'static AtomicU64>,
+    /// What copies share: where they leave word.
+    shared: Option<&'static [AtomicU64]>,
 }
 
 impl Start {
@@ -47,7 +50,7 @@ pub(super) fn own_word() -> &'static AtomicU64 {
 
 impl Launchpad {
     /// Makes the process; the launchpad is loaded.
-    pub(super) fn start(&mut self, pace: Pace) -> Result<Pid, Errno> {
+    pub(crate) fn start(&mut self, pace: Pace) -> Result<Pid, Errno> {
         if let Some(started) = self.clone_into_cgroup() {
             return Ok(started);
         }
@@ -127,7 +130,7 @@ impl Launchpad {
         let pad: *const Launchpad = self;
         // SAFETY: the stack is the child's alone, since no other child is in its window, and its end
         // is 16-byte aligned. The launchpad lives for ever (only `new` makes one) and is changed only
-        // by `launch`, where the word must be zero. The word is an atomic, as the kernel's write
+        // by `prepare`, where the word must be zero. The word is an atomic, as the kernel's write
         // needs.
         let result = unsafe {
             let word = self.in_window.as_ptr();
@@ -141,12 +144,7 @@ impl Launchpad {
     }
 
     fn fork(&mut self, pace: Pace) -> Result<Pid, Errno> {
-        let shared = match self.start.shared {
-            Some(shared) => shared,
-            None => *self.start.shared.insert(&calls::shared_words(1)?[0]),
-        };
-        self.failure.0 = shared;
-        self.failure.clear();
+        self.share_words()?;
         let executed = match pace {
             Pace::Wait => Some(self.pipe_outside_the_targets()?),
             Pace::GoOn => None,
@@ -161,8 +159,20 @@ impl Launchpad {
         Ok(child)
     }
 
+    /// Words that this process has in common with its copies from here on; in the first is the word of a
+    /// failure, and none is left there.
+    pub(crate) fn share_words(&mut self) -> Result<&'static [AtomicU64], Errno> {
+        let words = match self.start.shared {
+            Some(words) => words,
+            None => *self.start.shared.insert(calls::shared_words(SHARED)?),
+        };
+        self.failure.0 = &words[0];
+        self.failure.clear();
+        Ok(words)
+    }
+
     /// A pipe whose writing end is at a number where the child puts nothing else.
-    fn pipe_outside_the_targets(&self) -> Result<(Fd, Fd), Errno> {
+    pub(crate) fn pipe_outside_the_targets(&self) -> Result<(Fd, Fd), Errno> {
         let (read, mut write) = calls::pipe()?;
         let mut occupied = Vec::new();
         while self.is_target(write.number()) {

@@ -227,6 +227,8 @@ fn phrase(name: &str) -> &'static str {
         "children_files" => ": the children of a process are listed",
         "clone_into_cgroup" => ": a child can be born in a cgroup",
         "pty" => ": terminals can be opened",
+        "user_namespace" => ": can be made",
+        "pid_namespace" => ": commands can live in one",
         "cgroup" => ": groups can be made",
         "cgroup_limits" => ": they can limit memory, processes and CPU time",
         _ => "",

@@ -1,15 +1,15 @@
-//! The options that ask for a cgroup and its limits. Any of them asks for one.
+//! The options that ask for a cgroup and its limits, any of which asks for one, and for a PID namespace.
 
 use std::ffi::OsString;
 
 use clap::Args;
 use netrunner_sync::cgroup::{IoMax, Limit};
-use netrunner_sync::{Cgroup, Command};
+use netrunner_sync::{Cgroup, Command, Containment};
 
 use crate::units;
 
 #[derive(Debug, Args)]
-#[command(next_help_heading = "Cgroup")]
+#[command(next_help_heading = "Containment")]
 pub(crate) struct Options {
     /// Run the command in a cgroup, at this path below the delegated one; without PATH one with a name
     /// of its own
@@ -44,16 +44,32 @@ pub(crate) struct Options {
     #[arg(long, value_name = "LIMITS", value_parser = io)]
     io_max: Vec<IoMax>,
 
-    /// Run the command without the cgroup, or a limit, that can't be had
+    /// Run the command in a PID namespace: the kernel ends what it started even when netrunner and all
+    /// its helpers are killed in one instant
+    #[arg(long)]
+    pid_namespace: bool,
+
+    /// Give it a /proc that shows what is in the namespace, by the numbers that hold inside
+    #[arg(long, requires = "pid_namespace")]
+    mount_proc: bool,
+
+    /// Run the command without the cgroup, the limit or the namespace that can't be had
     #[arg(long)]
     if_available: bool,
 }
 
 impl Options {
-    /// Gives the command the cgroup that is asked for, if one is.
+    /// Gives the command the cgroup and the namespace that are asked for.
     pub(crate) fn apply(&self, command: &mut Command) -> Result<(), String> {
         if let Some(group) = self.wanted()? {
             command.cgroup(group);
+        }
+        if self.pid_namespace {
+            match self.if_available {
+                true => command.contain_if_available(Containment::PidNamespace),
+                false => command.contain(Containment::PidNamespace),
+            };
+            command.mount_proc(self.mount_proc);
         }
         Ok(())
     }
