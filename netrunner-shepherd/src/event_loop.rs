@@ -119,11 +119,14 @@ impl Shepherd {
             let say = if lane.has_outgoing() { POLLOUT } else { 0 };
             fds[2] = Pollfd { fd: lane.number(), events: hear | say, revents: 0 };
         }
+        // More than there may be open, poll(2) refuses.
+        let mut count = 3;
         if let Some(news) = self.init().and_then(Init::news) {
             fds[3] = Pollfd { fd: news.number(), events: 0, revents: 0 };
+            count = 4;
         }
         let wait = if self.unseen { Some(Duration::ZERO) } else { wait };
-        if calls::poll(&mut fds, wait).is_err() {
+        if calls::poll(&mut fds[..count], wait).is_err() {
             // ENOMEM, of a call that needs none here: look at everything instead of waiting. But the
             // client has not ended because nobody could ask; its lane tells as well.
             (fds[0].revents, fds[1].revents, fds[2].revents) = (POLLIN, 0, POLLIN);

@@ -182,11 +182,10 @@ pub(crate) fn spawn_error(program: &OsStr, failed: &SpawnFailed) -> Error {
         Step::Gid => format!("set the group of `{program}`"),
         Step::Uid => format!("set the user of `{program}`"),
         Step::NoNewPrivileges => format!("set `no_new_privs` for `{program}`"),
-        Step::Cgroup => {
-            return Error::uncontained(format!("move `{program}` into its cgroup"), cause);
-        }
+        Step::Cgroup => format!("move `{program}` into its cgroup"),
         Step::Namespace => return contain::refused(&program, &object, cause),
         Step::Exec => return Error::exec(name, cause),
     };
-    Error::system(step, cause)
+    let is_containment = failed.step == Step::Cgroup;
+    if is_containment { Error::uncontained(step, cause) } else { Error::system(step, cause) }
 }

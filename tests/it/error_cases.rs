@@ -9,8 +9,8 @@ use std::sync::mpsc;
 use std::time::Duration;
 
 use netrunner_sync::{
-    ChildHandle, Command, CommandExt as _, Error, Input, Jobs, Jobserver, Pipeline, PtyModes,
-    Resource, Shepherds, Signal, Stdio, WinSize, wait_any,
+    Cgroup, ChildHandle, Command, CommandExt as _, Containment, Error, Input, Jobs, Jobserver,
+    Pipeline, PtyModes, Resource, Shepherds, Signal, Stdio, WinSize, wait_any,
 };
 use netrunner_tests::seccomp::{self, Handed, Only, Rule};
 use netrunner_tests::sys;
@@ -199,6 +199,9 @@ pub(crate) const CASES: &[Case] = &[
         refused(|command| command.pty(WinSize::new(0, 80)))
     }),
     ("`pty_modes` needs a `pty`", || refused(|command| command.pty_modes(PtyModes::raw()))),
+    ("`mount_proc` is for commands in a PID namespace (`contain`)", || {
+        refused(|command| command.mount_proc(true))
+    }),
     ("… a `std::process::Command` can't be read back from it", || {
         let mut theirs = process::Command::new("true");
         theirs.stdin(process::Stdio::null());
@@ -272,6 +275,15 @@ pub(crate) const CASES: &[Case] = &[
         let rule = Rule { call: libc::SYS_ioctl, only };
         let sandbox = Sandbox { rule, errno: libc::EPERM, process: "nr-shepherd" };
         sandbox.run(|command| command.pty(WinSize::new(24, 80)).output().err())
+    }),
+    ("failed to make a PID namespace for `…`…: …", || {
+        let rule = call(libc::SYS_unshare);
+        let sandbox = Sandbox { rule, errno: libc::EPERM, process: "nr-shepherd" };
+        sandbox.run(|command| command.contain(Containment::PidNamespace).output().err())
+    }),
+    ("failed to make a cgroup for `…`: …", || {
+        let group = Cgroup::auto().set("nosuch.max", "1").expect("a name");
+        refused(|command| command.cgroup(group))
     }),
     ("failed to open a terminal for `…`: …", || {
         let mut command = puppet("exit 0");

@@ -131,8 +131,12 @@ fn the_page_is_read_right() {
     let rows = rows();
     assert!(rows.len() > 40, "{}", rows.len());
     let known = ["is_exec", "is_failure", "is_output_limit", "is_shepherd_lost", "is_timeout"];
-    let known =
-        [&known[..], &OF_THE_CAUSE, &["is_not_ready", "is_not_run", "is_unkillable"]].concat();
+    let known = [
+        &known[..],
+        &OF_THE_CAUSE,
+        &["is_not_ready", "is_not_run", "is_uncontained", "is_unkillable"],
+    ]
+    .concat();
     for row in &rows {
         assert!(row.predicates.iter().all(|name| known.contains(name)), "{}", row.text);
     }
@@ -148,7 +152,11 @@ fn every_text_in_the_source_is_on_the_page() {
         let path = entry.expect("an entry").path();
         let Ok(text) = std::fs::read_to_string(&path) else { continue };
         let text = text.split("#[cfg(test)]").next().expect("the first part");
-        for (made, before) in [("Error::system(", "failed to "), ("Error::invalid(", "")] {
+        for (made, before) in [
+            ("Error::system(", "failed to "),
+            ("Error::uncontained(", "failed to "),
+            ("Error::invalid(", ""),
+        ] {
             for call in text.split(made).skip(1) {
                 let call = call.trim_start().trim_start_matches("format!(").trim_start();
                 let Some(literal) = call.strip_prefix('"') else { continue };

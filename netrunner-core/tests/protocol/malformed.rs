@@ -5,6 +5,7 @@ use netrunner_core::message::{
     CommandId, End, Event, Exited, MAX_NAMED, Order, Pid, Process, Reason, Request, SpawnFailed,
     Step,
 };
+use netrunner_core::namespace::{Namespace, Need, Proc};
 use netrunner_core::spawn::{
     MAX_PLACEMENTS, Place, Placement, Placements, Source, Spawn, StringsBuf, Terms,
 };
@@ -371,4 +372,20 @@ proptest! {
             at += 1;
         });
     }
+}
+
+#[test]
+fn a_namespace_of_no_known_kind_is_refused() {
+    let mut arguments = StringsBuf::new();
+    arguments.push(&[b"true"]);
+    let namespace = Some(Namespace { need: Need::IfAvailable, proc: Proc::Own });
+    let smallest = samples::smallest(arguments.as_strings(), c"/bin/true");
+    let mut bytes =
+        Message::Request(Request::Spawn(netrunner_core::spawn::Spawn { namespace, ..smallest }))
+            .bytes();
+    assert!(Request::decode(samples::frame(&bytes)).is_ok());
+    // It is the last byte of the request.
+    *bytes.last_mut().expect("a byte") += 1;
+    let refused = Request::decode(samples::frame(&bytes)).map(|_| ());
+    assert_eq!(refused, Err(WireError::Malformed));
 }

@@ -229,7 +229,7 @@ pub(crate) const REASONS: [Reason; 6] = [
     Reason::Killed,
 ];
 
-pub(crate) const STEPS: [Step; 16] = [
+pub(crate) const STEPS: [Step; 17] = [
     Step::Shepherd,
     Step::Request,
     Step::Clone,
