@@ -85,14 +85,12 @@ struct Settings {
     foreground: Option<bool>,
     identity: Option<Identity>,
     cgroup: Option<String>,
-    namespace: Option<Contain>,
+    namespace: Option<fn(&mut Command, Containment) -> &mut Command>,
     mount_proc: bool,
     may_run_out: bool,
     may_keep: bool,
     no_child: bool,
 }
-
-type Contain = fn(&mut Command, Containment) -> &mut Command;
 
 #[derive(Clone, Copy)]
 enum Identity {
