@@ -107,9 +107,10 @@ fn serve(told: &Fd, signals: &Fd) {
 /// Reaps some of the dead, and says what there is beside them.
 fn bury() -> Children {
     for _ in 0..AT_ONCE {
-        match calls::peek_children() {
-            Children::Ended(pid) if calls::reap(pid).is_some() => {}
-            there => return there,
+        let there = calls::peek_children();
+        let Children::Ended(pid) = there else { return there };
+        if calls::reap(pid).is_none() {
+            return there;
         }
     }
     calls::peek_children()
