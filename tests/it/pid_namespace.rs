@@ -229,11 +229,6 @@ tests! {
         child.stop().expect("stop");
     }
 
-    fn no_signal_from_inside_ends_the_first_process() {
-        let output = sh("kill -9 1; kill -STOP 1; kill -TERM 1; echo $$").output().expect("output");
-        assert_eq!((text(&output), output.status.code()), ("2\n", Some(0)));
-    }
-
     fn the_end_of_the_first_process_is_the_commands() {
         let mut child = inside("daemon [ setsid lock below sleep forever ] lock leader sleep forever")
             .spawn()
@@ -341,6 +336,17 @@ fn another_user_gets_the_same_ends() {
         );
         assert_eq!(out, "2\n");
         lock("below").assert_free();
+    });
+}
+
+#[test]
+fn no_signal_from_inside_ends_the_first_process() {
+    arena(|| {
+        if !possible() {
+            return;
+        }
+        let output = sh("kill -9 1; kill -STOP 1; kill -TERM 1; echo $$").output().expect("output");
+        assert_eq!((text(&output), output.status.code()), ("2\n", Some(0)));
     });
 }
 
