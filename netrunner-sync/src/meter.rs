@@ -349,7 +349,12 @@ impl Flow {
             let ahead = std::mem::take(&mut level.ahead).len();
             level.throw_away(ahead);
         }
-        let mut left = if level.rest == Rest::Watcher { level.unread() } else { 0 };
+        let mut left = match level.rest {
+            // It tells of one of its two buffers at most.
+            Rest::Watcher if level.is_terminal => TERMINAL_KEEPS,
+            Rest::Watcher => level.unread(),
+            Rest::Reader | Rest::Stranger => 0,
+        };
         let mut scratch = [0; 4 << 10];
         while left > 0 {
             let Some(pipe) = &level.second else { return };
