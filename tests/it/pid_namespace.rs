@@ -163,6 +163,7 @@ tests! {
         assert_eq!((output.status.code(), output.report.leftovers.len()), (Some(3), 1));
         assert_eq!(output.report.leftovers[0].name, "puppet");
         lock("below").assert_free();
+        fs::remove_file("below").expect("for the next");
         let mut child = inside(script).leftovers(Leftovers::Wait).spawn().expect("spawn");
         lock("below").wait_held();
         assert!(child.wait_timeout(Duration::from_millis(100)).expect("wait").is_none());
