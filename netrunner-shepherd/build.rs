@@ -41,6 +41,10 @@ fn main() {
         .args(["-Clto=fat", "-Cstrip=symbols", "-Crelocation-model=static"])
         .arg("-Clink-args=-static -nostartfiles -nostdlib -no-pie")
         .arg("-Clink-args=-Wl,--build-id=none -Wl,-z,norelro -Wl,--no-eh-frame-hdr");
+    // The compiler's own copy of musl would bring a beginning of the program with it.
+    if variable("CARGO_CFG_TARGET_ENV") == "musl" {
+        rustc.arg("-Clink-self-contained=no");
+    }
     // The linker that cargo found for the target, if it is not the default.
     if let Some(linker) = env::var_os("RUSTC_LINKER") {
         rustc.arg("-C").arg(format!("linker={}", Path::new(&linker).display()));
