@@ -9,7 +9,7 @@ use netrunner_core::Time;
 use netrunner_core::message::{Pid, Usage};
 
 use super::abi::*;
-use super::x86_64::syscall;
+use super::arch::syscall;
 
 /// The error number of a failed call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,8 +4,8 @@ use core::ffi::CStr;
 use core::time::Duration;
 
 use super::abi::*;
+use super::arch::syscall;
 use super::calls::{self, Errno, Fd, check, plain};
-use super::x86_64::syscall;
 
 /// Opens what `name` is in `directory`, but no link.
 pub(crate) fn open_at(directory: &Fd, name: &CStr, flags: i32) -> Result<Fd, Errno> {

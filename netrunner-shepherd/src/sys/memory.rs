@@ -6,8 +6,9 @@ use core::cell::UnsafeCell;
 use core::ptr::null_mut;
 
 use super::abi::{MAP_ANONYMOUS, MAP_PRIVATE, NR_MMAP, NR_MUNMAP, PROT_READ, PROT_WRITE};
-use super::x86_64::syscall;
+use super::arch::syscall;
 
+/// The smallest page. Where pages are larger (64-bit ARM), the kernel rounds lengths up by itself.
 const PAGE: usize = 4096;
 
 /// Blocks of 16 bytes to 16 KiB come from lists by power of two; larger ones are mappings of their
@@ -115,31 +116,23 @@ unsafe impl GlobalAlloc for Heap {
 /// What compiled Rust expects to find by name. Only in the program: a test binary has libc's.
 #[cfg(not(test))]
 mod symbols {
-    use core::arch::asm;
+    use crate::sys::arch::{copy_down, copy_up, fill};
 
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memcpy(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
-        // SAFETY: the caller's contract is memcpy's; the direction flag is clear by the ABI.
-        unsafe {
-            asm!("rep movsb", inout("rcx") count => _, inout("rdi") to => _, inout("rsi") from => _,
-                options(nostack, preserves_flags));
-        }
+        // SAFETY: the caller's contract is memcpy's.
+        unsafe { copy_up(to, from, count) };
         to
     }
 
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memmove(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
         if (to as usize).wrapping_sub(from as usize) >= count {
-            // SAFETY: copying upwards never overwrites what is still to be read.
-            return unsafe { memcpy(to, from, count) };
-        }
-        let (last_to, last_from) =
-            (to.wrapping_add(count).wrapping_sub(1), from.wrapping_add(count).wrapping_sub(1));
-        // SAFETY: the caller's contract is memmove's; downwards, for a target above its source, and
-        // the direction flag is put back.
-        unsafe {
-            asm!("std", "rep movsb", "cld", inout("rcx") count => _, inout("rdi") last_to => _,
-                inout("rsi") last_from => _, options(nostack));
+            // SAFETY: the caller's contract is memmove's; upwards, for a target outside of its source or below.
+            unsafe { copy_up(to, from, count) };
+        } else {
+            // SAFETY: the same; downwards, for a target above its source.
+            unsafe { copy_down(to, from, count) };
         }
         to
     }
@@ -147,10 +140,7 @@ mod symbols {
     #[unsafe(no_mangle)]
     unsafe extern "C" fn memset(to: *mut u8, byte: i32, count: usize) -> *mut u8 {
         // SAFETY: the caller's contract is memset's.
-        unsafe {
-            asm!("rep stosb", inout("rcx") count => _, inout("rdi") to => _, in("al") byte as u8,
-                options(nostack, preserves_flags));
-        }
+        unsafe { fill(to, byte as u8, count) };
         to
     }
 
@@ -219,5 +209,33 @@ mod tests {
         // SAFETY: the layout is not empty.
         let again = unsafe { heap.alloc(layout) };
         assert!(blocks.iter().any(|(block, _)| *block == again));
+    }
+
+    #[test]
+    fn copies_and_fills_of_every_length_touch_what_they_should() {
+        use crate::sys::arch::{copy_down, copy_up, fill};
+        let before: std::vec::Vec<u8> = (0..200).collect();
+        for count in 0..70 {
+            for (to, from) in [(0, 100), (100, 0), (3, 4), (4, 3), (10, 27), (27, 10), (5, 5)] {
+                let mut expected = before.clone();
+                expected.copy_within(from..from + count, to);
+                let mut real = before.clone();
+                let start = real.as_mut_ptr();
+                let (target, source) = (start.wrapping_add(to), start.wrapping_add(from));
+                // SAFETY: both ranges lie in the vector; upwards only for a target below its source.
+                unsafe {
+                    if to <= from {
+                        copy_up(target, source, count);
+                    } else {
+                        copy_down(target, source, count);
+                    }
+                }
+                assert_eq!(real, expected, "{count} bytes from {from} to {to}");
+                // SAFETY: the range lies in the vector.
+                unsafe { fill(target, 0xa5, count) };
+                expected[to..to + count].fill(0xa5);
+                assert_eq!(real, expected, "{count} bytes at {to}");
+            }
+        }
     }
 }

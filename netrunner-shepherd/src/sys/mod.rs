@@ -7,7 +7,7 @@
 //!
 //! | file | holds |
 //! |---|---|
-//! | `x86_64` | the instructions: system call, clone onto another stack, program entry |
+//! | `x86_64`, `aarch64` | the instructions: system call, clone onto another stack, program entry, copying; one of them is `arch` |
 //! | `abi` | the kernel's structures and constants |
 //! | `memory` | the allocator, and the copying functions that the compiler calls |
 //! | `calls` | descriptors, processes, signals, time: one thin function per call |
@@ -16,8 +16,8 @@
 //! | `tty` | terminals and job control |
 //! | `window` | the clone-to-exec window, and the ways to make the child's process |
 
-#[cfg(not(all(target_os = "linux", target_arch = "x86_64")))]
-compile_error!("the shepherd knows the system calls of Linux on x86-64 only");
+#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+compile_error!("the shepherd knows the system calls of Linux on x86-64 and 64-bit ARM only");
 
 pub(crate) mod abi;
 pub(crate) mod calls;
@@ -26,6 +26,12 @@ pub(crate) mod memory;
 pub(crate) mod socket;
 pub(crate) mod tty;
 pub(crate) mod window;
-mod x86_64;
+
+#[cfg(target_arch = "aarch64")]
+#[path = "aarch64.rs"]
+mod arch;
+#[cfg(target_arch = "x86_64")]
+#[path = "x86_64.rs"]
+mod arch;
 
 pub(crate) use calls::{Errno, Fd};

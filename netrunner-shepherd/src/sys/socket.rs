@@ -3,8 +3,8 @@
 use alloc::collections::VecDeque;
 
 use super::abi::*;
+use super::arch::syscall;
 use super::calls::{Errno, Fd, check};
-use super::x86_64::syscall;
 
 /// Room for as many descriptors as the kernel passes in one message.
 const CONTROL: usize =

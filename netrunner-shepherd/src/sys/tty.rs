@@ -5,8 +5,8 @@ use core::ffi::CStr;
 use netrunner_core::message::Pid;
 
 use super::abi::*;
+use super::arch::syscall;
 use super::calls::{Errno, Fd, check, open, plain};
-use super::x86_64::syscall;
 
 /// `TIOCGPGRP`: the group in the foreground of the caller's controlling terminal; any other file is
 /// an error. Where there is no such group any more, the kernel still has its number.

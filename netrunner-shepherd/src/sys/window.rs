@@ -20,8 +20,8 @@ use netrunner_core::message::{Pid, Step};
 use netrunner_core::spawn::Spawn;
 
 use super::abi::*;
+use super::arch::syscall;
 use super::calls::{Errno, check};
-use super::x86_64::syscall;
 
 mod failure;
 mod load;

@@ -1,4 +1,4 @@
-//! The instructions of x86-64: a system call, a clone onto another stack, the program's entry.
+//! The instructions of x86-64: a system call, a clone onto another stack, the program's entry, and copying.
 
 use core::arch::asm;
 
@@ -120,3 +120,45 @@ core::arch::global_asm!(
     "ud2",
     main = sym crate::start,
 );
+
+/// Copies from the lowest byte up.
+///
+/// # Safety
+///
+/// `from` is readable and `to` writable for `count` bytes, and `to` is not within what `from` still has
+/// to be read.
+pub(super) unsafe fn copy_up(to: *mut u8, from: *const u8, count: usize) {
+    // SAFETY: the caller's contract; the direction flag is clear by the ABI.
+    unsafe {
+        asm!("rep movsb", inout("rcx") count => _, inout("rdi") to => _, inout("rsi") from => _,
+            options(nostack, preserves_flags));
+    }
+}
+
+/// Copies from the highest byte down.
+///
+/// # Safety
+///
+/// As for [`copy_up`].
+pub(super) unsafe fn copy_down(to: *mut u8, from: *const u8, count: usize) {
+    let (last_to, last_from) =
+        (to.wrapping_add(count).wrapping_sub(1), from.wrapping_add(count).wrapping_sub(1));
+    // SAFETY: the caller's contract; the direction flag is put back.
+    unsafe {
+        asm!("std", "rep movsb", "cld", inout("rcx") count => _, inout("rdi") last_to => _,
+            inout("rsi") last_from => _, options(nostack));
+    }
+}
+
+/// Writes the byte `count` times.
+///
+/// # Safety
+///
+/// `to` is writable for `count` bytes.
+pub(super) unsafe fn fill(to: *mut u8, byte: u8, count: usize) {
+    // SAFETY: the caller's contract; the direction flag is clear by the ABI.
+    unsafe {
+        asm!("rep stosb", inout("rcx") count => _, inout("rdi") to => _, in("al") byte,
+            options(nostack, preserves_flags));
+    }
+}

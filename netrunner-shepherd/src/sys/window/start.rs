@@ -12,8 +12,8 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use netrunner_core::message::Pid;
 
 use super::super::abi::*;
+use super::super::arch::{clone_onto, clone3_onto};
 use super::super::calls::{self, Errno, Fd, check};
-use super::super::x86_64::{clone_onto, clone3_onto};
 use super::{CHILD_STACK, Launchpad, Pace, STACK, enter};
 
 /// Whose memory the child runs in until it executes its program.
