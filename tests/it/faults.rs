@@ -11,7 +11,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, mpsc};
 
 use netrunner_tests::lacks::LACKS;
-use netrunner_tests::seccomp::{self, Handed, Only, Rule};
+use netrunner_tests::seccomp::{self, Handed, Only, Rule, SYS_EPOLL_WAIT};
 use netrunner_tests::wait::{PATIENCE, reached_within};
 
 use crate::harness::*;
@@ -204,7 +204,7 @@ fn calls_of_the_watcher_may_fail_one_by_one() {
     arena(|| {
         const FAULTS: &[Fault] = &[
             every("epoll_ctl", libc::SYS_epoll_ctl, &[libc::ENOSPC]),
-            every("epoll_wait", libc::SYS_epoll_wait, MEMORY),
+            every("epoll_wait", SYS_EPOLL_WAIT, MEMORY),
         ];
         sweep("watcher", FAULTS, WAYS);
     });

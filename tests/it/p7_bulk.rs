@@ -9,7 +9,6 @@ use std::process;
 use std::time::Duration;
 
 use netrunner_sync::{ChildStdout, Input, Leftovers, Stdio};
-use netrunner_tests::lacks::Lack;
 use netrunner_tests::pattern;
 
 use crate::harness::*;
@@ -84,8 +83,7 @@ fn only_a_long_output_gets_a_larger_pipe() {
         stdout.read_exact(&mut piece).expect("read");
         assert_eq!(room(&stdout), born_with);
         stdout.read_exact(&mut piece[..1]).expect("read");
-        let may_grow = !lacks(Lack::PipeSize);
-        assert_eq!(room(&stdout), if may_grow { LONG } else { born_with });
+        assert_eq!(room(&stdout), LONG);
         drop(stdout);
         child.kill().expect("killed");
         child.wait().expect("waited");

@@ -11,6 +11,13 @@ const ARCH: u32 = 0xc000_003e;
 #[cfg(target_arch = "aarch64")]
 const ARCH: u32 = 0xc000_00b7;
 
+/// The call with which a poller waits.
+#[cfg(target_arch = "x86_64")]
+pub const SYS_EPOLL_WAIT: libc::c_long = libc::SYS_epoll_wait;
+/// The call with which a poller waits, where there is no `epoll_wait`.
+#[cfg(target_arch = "aarch64")]
+pub const SYS_EPOLL_WAIT: libc::c_long = libc::SYS_epoll_pwait;
+
 /// Calls that are handed over.
 #[derive(Debug, Clone, Copy)]
 pub struct Rule {

@@ -10,6 +10,12 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
+// What musl's header and glibc's call differently.
+#[cfg(not(target_env = "musl"))]
+use libc::{__rlimit_resource_t as LimitNumber, c_uint as TraceRequest};
+#[cfg(target_env = "musl")]
+use libc::{c_int as LimitNumber, c_int as TraceRequest};
+
 /// Which side of a fork goes on here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Forked {
@@ -145,7 +151,7 @@ pub fn unblock(signals: &[i32]) {
 pub fn wait_signal(signals: &[i32], limit: Duration) -> Option<i32> {
     let set = signal_set(signals);
     let limit = libc::timespec {
-        tv_sec: limit.as_secs() as libc::time_t,
+        tv_sec: limit.as_secs() as i64,
         tv_nsec: limit.subsec_nanos() as libc::c_long,
     };
     // SAFETY: set and limit are valid for the call; no information is asked for.
@@ -176,7 +182,7 @@ pub fn trace_no_more(pid: u32) -> io::Result<()> {
     ptrace(libc::PTRACE_DETACH, pid)
 }
 
-fn ptrace(request: libc::c_uint, pid: u32) -> io::Result<()> {
+fn ptrace(request: TraceRequest, pid: u32) -> io::Result<()> {
     let none = std::ptr::null_mut::<libc::c_void>();
     // SAFETY: the requests above take no address and no data.
     let done = unsafe { libc::ptrace(request, pid as libc::pid_t, none, none) };
@@ -319,7 +325,7 @@ pub fn allow_descriptors(count: u64) -> io::Result<()> {
 }
 
 /// Sets the soft limit of a resource, as far as the hard one lets.
-pub fn set_soft_limit(resource: libc::__rlimit_resource_t, soft: u64) -> io::Result<()> {
+pub fn set_soft_limit(resource: LimitNumber, soft: u64) -> io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the structure is valid for both calls.
     unsafe {
@@ -335,11 +341,7 @@ pub fn limit_descriptors_of(pid: u32, soft: u64) -> io::Result<()> {
 }
 
 /// Sets the soft limit of a resource of another process, as far as the hard one lets.
-pub fn set_soft_limit_of(
-    pid: u32,
-    resource: libc::__rlimit_resource_t,
-    soft: u64,
-) -> io::Result<()> {
+pub fn set_soft_limit_of(pid: u32, resource: LimitNumber, soft: u64) -> io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
     // SAFETY: the structure is valid for both calls, and a null pointer asks for nothing.
     unsafe {

@@ -2,7 +2,7 @@
 //! may plausibly answer; and the scenes in which that is tried.
 
 use libc::c_long;
-use netrunner_tests::seccomp::{Only, Rule};
+use netrunner_tests::seccomp::{Only, Rule, SYS_EPOLL_WAIT};
 
 /// A call, and with what it fails.
 pub(crate) struct Fault {
@@ -47,7 +47,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("close_range", libc::SYS_close_range, &[ENOMEM, ENOSYS, EPERM]),
     fault("dup3", libc::SYS_dup3, &[EBUSY, EINTR, EMFILE]),
     with(fault("epoll_ctl", libc::SYS_epoll_ctl, &[ENOMEM, ENOSPC]), 1, libc::EPOLL_CTL_ADD),
-    fault("epoll_wait", libc::SYS_epoll_wait, &[EINTR, ENOMEM]),
+    fault("epoll_wait", SYS_EPOLL_WAIT, &[EINTR, ENOMEM]),
     fault("execve", libc::SYS_execve, &[EACCES, EAGAIN, EIO, ENOMEM, ENOENT]),
     fault("fchdir", libc::SYS_fchdir, &[EACCES, ENOMEM]),
     fault("fcntl", libc::SYS_fcntl, &[EMFILE, EPERM]),
