@@ -2,6 +2,7 @@
 //! runs the tests as a machine's first program. This file says what is run where; where the kernels come
 //! from is [`kernels`]' matter, what the machine is made of [`image`]'s, and what it says [`machine`]'s.
 
+pub(crate) mod arch;
 mod image;
 mod kernels;
 mod machine;
@@ -11,12 +12,14 @@ use std::thread;
 use std::time::Duration;
 
 use crate::step::Result;
+use arch::Arch;
 use kernels::Kernel;
 use machine::{Console, Machine, Seen};
 
 const HELP: &str = "\
 usage: cargo xtask vm [OPTION…] [FILTER…]
 
+  --arch NAME        x86_64 or aarch64 (default: this machine's)
   --kernel WHICH     current (default), old (before Linux 5.14), all, or one of Debian's releases
   --package NAME     only the tests of this package
   --cpus N           processors of the machine (default 1)
@@ -56,6 +59,7 @@ fn old_and_current(selected: &[(&'static str, &[&str])]) -> Result<Wanted> {
     Ok(Wanted {
         kernels: [kernels::named("old")?, kernels::named("current")?].concat(),
         machine: Machine {
+            arch: Arch::named(None)?,
             cpus: 1,
             limit: Duration::from_secs(15 * 60),
             console: Console::ShownIfItFails,
@@ -81,17 +85,20 @@ pub(crate) fn run(root: &Path, target: &Path, args: &[String]) -> Result<()> {
 
 /// Runs the tests on each of the kernels, or says loudly why it can't.
 fn run_wanted(root: &Path, target: &Path, wanted: &Wanted) -> Result<()> {
-    if let Some(missing) = missing_tool() {
+    let arch = wanted.machine.arch;
+    if let Some(missing) = missing(arch)? {
         // Not an error: it says nothing about NetRunner.
-        eprintln!("xtask: SKIPPED: no virtual machine without `{missing}`;");
-        eprintln!("xtask: on Debian: apt-get install --no-install-recommends {TO_INSTALL}");
+        eprintln!("xtask: SKIPPED: no virtual machine of the kind {arch} without {missing}");
         return Ok(());
     }
-    let dir = target.join("vm");
+    let mut dir = target.join("vm");
+    if !arch.is_ours() {
+        dir.push(arch.to_string());
+    }
     let had: Vec<(Kernel, PathBuf)> = wanted
         .kernels
         .iter()
-        .filter_map(|&kernel| match kernels::get(kernel, &dir) {
+        .filter_map(|&kernel| match kernels::get(kernel, arch, &dir) {
             Ok(file) => Some((kernel, file)),
             Err(error) => {
                 eprintln!("xtask: SKIPPED: the kernel of Debian {kernel} can't be had: {error}");
@@ -102,7 +109,7 @@ fn run_wanted(root: &Path, target: &Path, wanted: &Wanted) -> Result<()> {
     if had.is_empty() {
         return Ok(());
     }
-    let image = image::build(root, &dir, &wanted.selections)?;
+    let image = image::build(root, &dir, arch, &wanted.selections)?;
     let processors = thread::available_parallelism()?.get() as u32;
     let at_once = (processors / wanted.machine.cpus.max(1)).max(1) as usize;
     let mut failed = Vec::new();
@@ -138,28 +145,45 @@ fn boot_together(
     })
 }
 
-const TO_INSTALL: &str = "qemu-system-x86 cpio busybox-static";
-const TOOLS: &[&str] = &["qemu-system-x86_64", "cpio", "busybox", "apt-get", "dpkg-deb"];
-
-fn missing_tool() -> Option<&'static str> {
-    if cfg!(not(target_arch = "x86_64")) {
-        return Some("an x86-64 machine");
-    }
+/// What a machine of this kind would need and is not here, and how to have it on Debian.
+fn missing(arch: &Arch) -> Result<Option<String>> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = |tool: &&&str| std::env::split_paths(&path).any(|dir| dir.join(**tool).is_file());
-    TOOLS.iter().find(|tool| !found(tool)).copied()
+    let found = |tool: &str| std::env::split_paths(&path).any(|dir| dir.join(tool).is_file());
+    let busybox_or_linker = if arch.is_ours() { "busybox" } else { arch.linker };
+    let tools = [arch.qemu, "cpio", "apt-get", "dpkg-deb", busybox_or_linker];
+    if let Some(tool) = tools.into_iter().find(|tool| !found(tool)) {
+        let system = if arch.debian == "amd64" { "x86" } else { "arm" };
+        let other = if arch.is_ours() {
+            "busybox-static".to_owned()
+        } else {
+            format!(
+                "gcc-{}-linux-gnu libc6-dev-{}-cross",
+                arch.to_string().replace('_', "-"),
+                arch.debian
+            )
+        };
+        return Ok(Some(format!(
+            "`{tool}`;\nxtask: on Debian: apt-get install --no-install-recommends qemu-system-{system} cpio {other}"
+        )));
+    }
+    if !arch.has_std()? {
+        return Ok(Some(format!("a std;\nxtask: rustup target add {}", arch.target)));
+    }
+    Ok(None)
 }
 
 fn parse(args: &[String]) -> Result<Wanted> {
     let mut kernels = kernels::named("current")?;
     let limit = Duration::from_secs(30 * 60);
-    let mut machine = Machine { cpus: 1, limit, console: Console::Shown };
+    let arch = Arch::named(None)?;
+    let mut machine = Machine { arch, cpus: 1, limit, console: Console::Shown };
     let mut packages = PACKAGES.to_vec();
     let mut filters = Vec::new();
     let mut args = args.iter();
     while let Some(arg) = args.next() {
         let mut value = || args.next().ok_or_else(|| format!("`{arg}` wants a value"));
         match arg.as_str() {
+            "--arch" => machine.arch = Arch::named(Some(value()?))?,
             "--kernel" => kernels = kernels::named(value()?)?,
             "--package" => {
                 let name = value()?;
@@ -191,6 +215,7 @@ mod tests {
         assert!(parse(&["p1_client::dies".to_owned()]).is_ok());
         assert!(parse(&["x; reboot".to_owned()]).is_err());
         assert!(parse(&["--kernel".to_owned(), "none".to_owned()]).is_err());
+        assert!(parse(&["--arch".to_owned(), "none".to_owned()]).is_err());
     }
 
     #[test]

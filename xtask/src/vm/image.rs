@@ -5,17 +5,24 @@ use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
-use super::Selection;
+use super::arch::Arch;
 use super::machine::{CONTROLLERS, EXIT, RELEASE, SLOWNESS};
+use super::{Selection, kernels};
 use crate::step::{self, Command, Result, cargo};
 
-const TARGET: &str = "x86_64-unknown-linux-gnu";
-
 /// Builds the tests and packs them; returns the archive.
-pub(super) fn build(root: &Path, dir: &Path, selections: &[Selection]) -> Result<PathBuf> {
+pub(super) fn build(
+    root: &Path,
+    dir: &Path,
+    arch: &Arch,
+    selections: &[Selection],
+) -> Result<PathBuf> {
     let mut build = cargo(root);
-    build.args(["test", "--no-run", "--all-features", "--message-format=json", "--target", TARGET]);
-    build.args(["--lib", "--bins", "--tests"]);
+    build.args(["test", "--no-run", "--all-features", "--message-format=json"]);
+    build.args(["--target", arch.target, "--lib", "--bins", "--tests"]);
+    if !arch.is_ours() {
+        build.env(arch.linker_variable(), arch.linker);
+    }
     for selection in selections {
         build.args(["--package", selection.package]);
     }
@@ -39,8 +46,13 @@ pub(super) fn build(root: &Path, dir: &Path, selections: &[Selection]) -> Result
         fs::create_dir_all(to.parent().ok_or("a program without a folder")?)?;
         fs::copy(&program.path, to)?;
     }
-    let busybox = step::capture(Command::new("sh").args(["-c", "command -v busybox"]))?;
-    fs::copy(busybox.trim(), tree.join("bin/busybox"))?;
+    let busybox = if arch.is_ours() {
+        let found = step::capture(Command::new("sh").args(["-c", "command -v busybox"]))?;
+        PathBuf::from(found.trim())
+    } else {
+        kernels::busybox(arch, dir)?
+    };
+    fs::copy(busybox, tree.join("bin/busybox"))?;
     symlink("busybox", tree.join("bin/sh"))?;
     symlink("bin", tree.join("sbin"))?;
     fs::create_dir_all(tree.join("usr"))?;

@@ -6,13 +6,11 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::arch::Arch;
 use crate::step::{self, Command, Result};
 
 const MIRROR: &str = "http://deb.debian.org/debian";
 const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
-
-/// The package that depends on the newest kernel of its release.
-const META: &str = "linux-image-cloud-amd64";
 
 /// How long one call of apt may take.
 const DOWNLOAD: Duration = Duration::from_secs(5 * 60);
@@ -44,39 +42,69 @@ pub(crate) fn named(name: &str) -> Result<Vec<Kernel>> {
 }
 
 /// The kernel's file, downloaded if it is not there yet.
-pub(crate) fn get(kernel: Kernel, dir: &Path) -> Result<PathBuf> {
+pub(crate) fn get(kernel: Kernel, arch: &Arch, dir: &Path) -> Result<PathBuf> {
     let dir = dir.join(kernel.0);
     let file = dir.join("vmlinuz");
     if file.exists() {
         return Ok(file);
     }
-    fs::create_dir_all(dir.join("lists/partial"))?;
-    fs::create_dir_all(dir.join("cache/archives/partial"))?;
-    fs::write(
-        dir.join("sources.list"),
-        format!("deb [signed-by={KEYS}] {MIRROR} {kernel} main\n"),
-    )?;
-    step::run(apt("apt-get", &dir).args(["-q", "update"]))?;
-    let depends = step::capture(apt("apt-cache", &dir).args(["depends", META]))?;
+    ask(kernel, arch, &dir)?;
+    // The package that depends on the newest kernel of its release.
+    let meta = format!("linux-image-cloud-{}", arch.debian);
+    let depends = step::capture(apt("apt-cache", arch, &dir).args(["depends", &meta]))?;
     let package = depends
         .lines()
         .find_map(|line| line.trim().strip_prefix("Depends: "))
-        .ok_or_else(|| format!("`{META}` depends on no kernel"))?;
-    step::run(apt("apt-get", &dir).args(["-q", "download", package]))?;
-    let deb = find(&dir, |name| name.starts_with(package) && name.ends_with(".deb"))?;
-    let unpacked = dir.join("unpacked");
-    step::run(Command::new("dpkg-deb").arg("-x").arg(deb).arg(&unpacked))?;
+        .ok_or_else(|| format!("`{meta}` depends on no kernel"))?;
+    let unpacked = unpack(package, arch, &dir)?;
     let found = find(&unpacked.join("boot"), |name| name.starts_with("vmlinuz-"))?;
     fs::rename(found, &file)?;
-    // Modules and lists are many megabytes; nothing of them is needed again.
-    for rest in ["unpacked", "lists", "cache"] {
-        fs::remove_dir_all(dir.join(rest))?;
-    }
+    forget(&dir)?;
     Ok(file)
 }
 
+/// A static busybox for a machine of another kind than ours, downloaded if it is not there yet.
+pub(super) fn busybox(arch: &Arch, dir: &Path) -> Result<PathBuf> {
+    let dir = dir.join("busybox");
+    let file = dir.join("busybox");
+    if file.exists() {
+        return Ok(file);
+    }
+    ask(Kernel("trixie"), arch, &dir)?;
+    let found = unpack("busybox-static", arch, &dir)?.join("usr/bin/busybox");
+    fs::rename(found, &file)?;
+    forget(&dir)?;
+    Ok(file)
+}
+
+/// Has apt know the packages of a release.
+fn ask(Kernel(release): Kernel, arch: &Arch, dir: &Path) -> Result<()> {
+    fs::create_dir_all(dir.join("lists/partial"))?;
+    fs::create_dir_all(dir.join("cache/archives/partial"))?;
+    let source = format!("deb [signed-by={KEYS}] {MIRROR} {release} main\n");
+    fs::write(dir.join("sources.list"), source)?;
+    step::run(apt("apt-get", arch, dir).args(["-q", "update"]))
+}
+
+/// Downloads a package; returns the folder with its files.
+fn unpack(package: &str, arch: &Arch, dir: &Path) -> Result<PathBuf> {
+    step::run(apt("apt-get", arch, dir).args(["-q", "download", package]))?;
+    let deb = find(dir, |name| name.starts_with(package) && name.ends_with(".deb"))?;
+    let unpacked = dir.join("unpacked");
+    step::run(Command::new("dpkg-deb").arg("-x").arg(deb).arg(&unpacked))?;
+    Ok(unpacked)
+}
+
+/// Modules and lists are many megabytes; nothing of them is needed again.
+fn forget(dir: &Path) -> Result<()> {
+    ["unpacked", "lists", "cache"]
+        .into_iter()
+        .try_for_each(|rest| fs::remove_dir_all(dir.join(rest)))?;
+    Ok(())
+}
+
 /// An apt that knows only what is in this folder.
-fn apt(program: &str, dir: &Path) -> Command {
+fn apt(program: &str, arch: &Arch, dir: &Path) -> Command {
     let mut apt = Command::new(program);
     apt.current_dir(dir);
     let places = [
@@ -87,6 +115,9 @@ fn apt(program: &str, dir: &Path) -> Command {
     ];
     for (option, place) in places {
         apt.arg("-o").arg(format!("{option}={}", place.display()));
+    }
+    for option in ["APT::Architecture", "APT::Architectures"] {
+        apt.arg("-o").arg(format!("{option}={}", arch.debian));
     }
     // The folder may be one that apt's own user cannot enter.
     apt.args(["-o", "APT::Sandbox::User=root"]);

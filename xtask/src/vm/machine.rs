@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use netrunner_sync::Stdio;
 
+use super::arch::Arch;
 use super::image;
 use super::kernels::Kernel;
 use crate::step::{Command, Result};
@@ -29,6 +30,7 @@ const TAIL: usize = 100;
 
 /// What kind of machine.
 pub(super) struct Machine {
+    pub(super) arch: &'static Arch,
     pub(super) cpus: u32,
     /// After so long it is stopped, and has failed.
     pub(super) limit: Duration,
@@ -62,21 +64,23 @@ pub(super) struct Seen {
 pub(super) fn boot(kernel: Kernel, file: &Path, image: &Path, machine: &Machine) -> Result<Seen> {
     let start = Instant::now();
     let disks = image::disks(file)?;
-    let mut qemu = Command::new("qemu-system-x86_64");
+    let mut qemu = Command::new(machine.arch.qemu);
     for (number, disk) in disks.iter().enumerate() {
         // The drivers of other devices are modules, and there are none in the machine.
         let drive = format!("if=none,format=raw,id=disk{number},file={}", disk.display());
         let device = format!("nvme,serial=netrunner{number},drive=disk{number}");
         qemu.arg("-drive").arg(drive).arg("-device").arg(device);
     }
-    qemu.args(["-M", "q35", "-accel", "tcg,thread=multi", "-cpu", "max", "-m", "1536"])
+    let append = format!("console={} panic=-1 quiet swapaccount=1", machine.arch.console);
+    qemu.args(machine.arch.machine)
+        .args(["-accel", "tcg,thread=multi", "-m", "1536"])
         .args(["-smp", &machine.cpus.to_string(), "-nodefaults", "-no-user-config"])
         .args(["-display", "none", "-serial", "stdio", "-no-reboot"])
         .arg("-kernel")
         .arg(file)
         .arg("-initrd")
         .arg(image)
-        .args(["-append", "console=ttyS0 panic=-1 quiet swapaccount=1"])
+        .args(["-append", &append])
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .timeout(machine.limit);
