@@ -286,11 +286,12 @@ macro_rules! types {
             /// can change it. Does nothing where it is turned off.
             ///
             /// ```
-            /// use netrunner_sync::{Command, Control, WinSize};
+            /// use netrunner_sync::{Command, Control, Signal, WinSize};
+            /// use std::os::unix::process::ExitStatusExt;
             ///
-            /// let mut child = Command::new("cat").pty(WinSize::new(24, 80)).spawn()?;
-            /// child.pty.as_ref().unwrap().send(Control::EndOfFile).unwrap();
-            /// assert!(child.wait()?.success());
+            /// let mut child = Command::new("sleep").arg("60").pty(WinSize::new(24, 80)).spawn()?;
+            /// child.pty.as_ref().unwrap().send(Control::Interrupt).unwrap();
+            /// assert_eq!(child.wait()?.signal(), Some(Signal::INT.as_raw()));
             /// # Ok::<(), netrunner_sync::Error>(())
             /// ```
             ///

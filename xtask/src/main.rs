@@ -7,6 +7,7 @@ mod package;
 mod program;
 mod step;
 mod suite;
+mod targets;
 mod tidy;
 mod vm;
 
@@ -21,11 +22,12 @@ usage: cargo xtask TASK [ARG…]
   build [ARG…]            build everything; ARGs go to `cargo build`
   test [ARG…]             the whole test suite; ARGs go to `cargo test`. Without any, the promises'
                           tests once more, without what an old kernel or a sandbox may lack
-  test --without NAMES    the promises' tests without memfd, pidfd, clone, close_range, children, pipe_size:
+  test --without NAMES    the promises' tests without memfd, pidfd, clone, close_range or children:
                           names with commas, `all` at once, or `each` alone; or without reuse of
                           shepherds: `reuse`; ARGs may follow
-  check [NAME…]           fmt, syntax (MSRV), tidy, clippy, program, doc, package, vm (cgroups on two
-                          other kernels, where QEMU is installed); or those named
+  check [NAME…]           fmt, syntax (MSRV), tidy, clippy, program, doc, targets (types, for other
+                          systems whose std is installed), package, vm (cgroups on two other kernels,
+                          where QEMU is installed); or those named
   run [OPTION…] -- CMD…   run CMD under the `netrunner` command; OPTIONs are those of `netrunner run`
   doctor [--json]         what this system offers, by the `netrunner` command
   ci [--full]             what CI does: test, then check; `--full` tests without each of them alone,
@@ -35,7 +37,8 @@ usage: cargo xtask TASK [ARG…]
   chaos [OPTION…]         kill, stop and starve random trees of commands, and count what is left:
                           `--minutes N`, `--rounds N`, `--seed S`; or `--faults N`: have system calls
                           fail, one by one; see `--help`
-  vm [OPTION…] [FILTER…]  any of the tests on other kernels, under QEMU: `--kernel current|old|all`
+  vm [OPTION…] [FILTER…]  any of the tests on other kernels, under QEMU: `--kernel current|old|all`,
+                          `--arch aarch64`
   dist                    release binaries, manual pages and completions under target/dist
   tidy                    the project's own rules about its files (part of check)";
 
@@ -104,12 +107,13 @@ const CHECKS: &[(&str, Check)] = &[
         clippy.args(["clippy", "--workspace", "--all-targets", "--all-features"]);
         step::run(clippy.args(["--", "-D", "warnings"]))
     }),
-    ("program", |root| program::lint(root, &target_dir()?)),
+    ("program", |root| program::lint(root, &target_dir()?, None)),
     ("doc", |root| {
         let mut doc = cargo(root);
         doc.args(["doc", "--workspace", "--all-features", "--no-deps"]);
         step::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
     }),
+    ("targets", |root| targets::check(root, &target_dir()?)),
     ("package", package::check),
     ("vm", |root| vm::check(root, &target_dir()?)),
 ];

@@ -6,20 +6,28 @@ use std::path::Path;
 
 use crate::step::{self, Command, Result};
 
-/// Lints the program with the lints of the workspace, as `netrunner-shepherd/build.rs` compiles it.
-pub(crate) fn lint(root: &Path, target_dir: &Path) -> Result<()> {
+/// Lints the program with the lints of the workspace, as `netrunner-shepherd/build.rs` compiles it: for
+/// our own machine, or for a target that has a standard library.
+pub(crate) fn lint(root: &Path, target_dir: &Path, target: Option<&str>) -> Result<()> {
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
-    let out = target_dir.join("xtask");
+    let out = target_dir.join("xtask").join(target.unwrap_or_default());
     fs::create_dir_all(&out)?;
+    let rustc = |program: &str| {
+        let mut rustc = rustc(program, &out);
+        if let Some(target) = target {
+            rustc.args(["--target", target]);
+        }
+        rustc
+    };
     let core = root.join("netrunner-core");
     step::run(
-        rustc("rustc", &out)
+        rustc("rustc")
             .args(["--crate-type=rlib", "--crate-name=netrunner_core"])
             .arg(core.join("src/lib.rs"))
             .env("CARGO_MANIFEST_DIR", &core),
     )?;
     step::run(
-        rustc("clippy-driver", &out)
+        rustc("clippy-driver")
             .args([
                 "--crate-type=bin",
                 "--crate-name=netrunner_shepherd",

@@ -1,0 +1,61 @@
+//! Type-checks for other systems what is made for them. Nothing is linked, so no linker of theirs is needed;
+//! only a standard library, and the check says loudly where there is none.
+
+use std::path::Path;
+
+use crate::step::{self, Result, cargo};
+use crate::vm::arch::has_std;
+use crate::{manifests, program};
+
+/// What of the workspace is made for a system.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Extent {
+    /// All of it.
+    Everything,
+    /// These crates: of the others there is no form for it yet.
+    Only(&'static [&'static str]),
+}
+
+/// `netrunner-core` knows of no system.
+const PURE: Extent = Extent::Only(&["netrunner-core"]);
+
+const TARGETS: &[(&str, Extent)] = &[
+    ("x86_64-unknown-linux-gnu", Extent::Everything),
+    ("x86_64-unknown-linux-musl", Extent::Everything),
+    ("aarch64-unknown-linux-gnu", Extent::Everything),
+    ("aarch64-unknown-linux-musl", Extent::Everything),
+    ("aarch64-apple-darwin", PURE),
+    ("x86_64-unknown-freebsd", PURE),
+    ("x86_64-unknown-netbsd", PURE),
+];
+
+/// Checks the workspace for each target, but not for our own, which all other checks are about.
+pub(crate) fn check(root: &Path, target_dir: &Path) -> Result<()> {
+    let ours = step::capture(step::Command::new("rustc").args(["--print", "host-tuple"]))?;
+    for (target, extent) in TARGETS.iter().filter(|(target, _)| *target != ours.trim()) {
+        if !has_std(target)? {
+            eprintln!("xtask: SKIPPED: no std for {target}: rustup target add {target}");
+            continue;
+        }
+        let mut clippy = cargo(root);
+        clippy.args(["clippy", "--quiet", "--all-features", "--target", target]);
+        let crates = match extent {
+            Extent::Everything => {
+                program::lint(root, target_dir, Some(target))?;
+                clippy.arg("--all-targets");
+                manifests::published().chain(["netrunner-tests"]).collect()
+            }
+            Extent::Only(crates) => {
+                eprintln!("xtask: {target}: only {} is made for it so far", crates.join(", "));
+                crates.to_vec()
+            }
+        };
+        for name in crates {
+            clippy.args(["--package", name]);
+        }
+        // The program is linted above; to build it would need the target's linker.
+        clippy.env("NETRUNNER_SHEPHERD_INSTALLED", "/none");
+        step::run(clippy.args(["--", "-D", "warnings"]))?;
+    }
+    Ok(())
+}
