@@ -50,7 +50,7 @@ fn there_is_a_manual_page_for_each_subcommand() {
         .map(|entry| entry.unwrap().file_name().into_string().unwrap())
         .collect();
     names.sort();
-    let pages = ["-completions", "-doctor", "-jobs", "-man", "-run", ""];
+    let pages = ["-completions", "-doctor", "-jobs", "-man", "-ps", "-run", ""];
     assert_eq!(names, pages.map(|name| format!("netrunner{name}.1")));
 
     let page = folder.read("new/man1/netrunner-run.1");

@@ -18,6 +18,7 @@ mod options;
 mod outcomes;
 mod pid_namespace;
 mod project;
+mod ps;
 mod pty;
 mod recipes;
 mod reports;

@@ -76,6 +76,7 @@ pub(crate) enum Subcommands {
     Run(Box<Run>),
     Jobs(Box<crate::jobs::Options>),
     Doctor(Doctor),
+    Ps(Ps),
     Completions(Completions),
     Man(Man),
 }
@@ -115,6 +116,17 @@ pub(crate) struct Doctor {
     /// Remove the cgroups of commands whose netrunner was killed, instead
     #[arg(long, conflicts_with = "json")]
     pub(crate) sweep: bool,
+}
+
+/// List the live shepherds, and what runs below them.
+///
+/// For each its client, and each process with its age, CPU time and memory. All that this user may
+/// see in /proc is listed; of other users' shepherds the client can't be told.
+#[derive(Debug, Args)]
+pub(crate) struct Ps {
+    /// Print one JSON object; times are seconds, memory is bytes
+    #[arg(long)]
+    pub(crate) json: bool,
 }
 
 /// Run one command, and leave nothing of it behind.
@@ -271,6 +283,7 @@ mod tests {
             Subcommands::Run(run) => *run,
             other @ (Subcommands::Jobs(_)
             | Subcommands::Doctor(_)
+            | Subcommands::Ps(_)
             | Subcommands::Completions(_)
             | Subcommands::Man(_)) => panic!("{other:?}"),
         })

@@ -12,6 +12,7 @@ mod jobs;
 mod keyboard;
 mod outer;
 mod passthrough;
+mod ps;
 mod report;
 mod run;
 mod signals;
@@ -37,6 +38,7 @@ fn main() -> ExitCode {
             Subcommands::Run(options) => run::run(*options),
             Subcommands::Jobs(options) => jobs::jobs(*options),
             Subcommands::Doctor(options) => doctor::doctor(&options),
+            Subcommands::Ps(options) => ps::ps(&options),
             Subcommands::Completions(options) => generate::completions(&options),
             Subcommands::Man(options) => generate::man(&options),
         },
