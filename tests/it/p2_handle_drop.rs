@@ -214,13 +214,15 @@ fn a_detached_child_lives_on_without_its_handle() {
         // A terminal is hung up with its handle.
         let mut command = puppet("ignore HUP lock leader await go");
         off_terminals(&mut command, |it| it.stdin(Stdio::null()));
-        command.timeout(Duration::from_millis(500));
+        // Long enough for the child to get as far as the detach.
+        let timeout = scaled(Duration::from_millis(500));
+        command.timeout(timeout);
         let child = command.spawn().expect("spawn");
         lock("leader").wait_held();
         let pid = child.id();
         assert_eq!(child.detach(), pid);
         // Past the grace and past the timeout, which ends with the detach.
-        std::thread::sleep(Duration::from_millis(500) + GRACE * 2);
+        std::thread::sleep(timeout + GRACE * 2);
         lock("leader").assert_held();
         std::fs::write("go", "").expect("let it end");
         wait_gone(pid, GRACE_AND_2S);
