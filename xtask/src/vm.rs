@@ -20,7 +20,8 @@ const HELP: &str = "\
 usage: cargo xtask vm [OPTION…] [FILTER…]
 
   --arch NAME        x86_64 or aarch64 (default: this machine's)
-  --kernel WHICH     current (default), old (before Linux 5.14), all, or one of Debian's releases
+  --kernel WHICH     current (default), old (before Linux 5.14), all, one of Debian's releases, or
+                     16k (pages of that size, on aarch64)
   --package NAME     only the tests of this package
   --cpus N           processors of the machine (default 1)
   --minutes N        the machine is stopped after so long (default 30)
@@ -101,7 +102,7 @@ fn run_wanted(root: &Path, target: &Path, wanted: &Wanted) -> Result<()> {
         .filter_map(|&kernel| match kernels::get(kernel, arch, &dir) {
             Ok(file) => Some((kernel, file)),
             Err(error) => {
-                eprintln!("xtask: SKIPPED: the kernel of Debian {kernel} can't be had: {error}");
+                eprintln!("xtask: SKIPPED: Debian's kernel {kernel} can't be had: {error}");
                 None
             }
         })
@@ -116,7 +117,7 @@ fn run_wanted(root: &Path, target: &Path, wanted: &Wanted) -> Result<()> {
     for some in had.chunks(at_once) {
         for (kernel, seen) in boot_together(some, &image, &wanted.machine) {
             let seen = seen?;
-            eprintln!("xtask: Debian {kernel}: {seen}");
+            eprintln!("xtask: Debian {kernel}, {arch}: {seen}");
             if let Err(why) = seen.verdict() {
                 failed.push(format!("Debian {kernel}: {why}"));
             }

@@ -15,42 +15,62 @@ const KEYS: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 /// How long one call of apt may take.
 const DOWNLOAD: Duration = Duration::from_secs(5 * 60);
 
-/// A release of Debian, as the name of its kernel.
+/// One of Debian's kernels.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(crate) struct Kernel(&'static str);
+pub(crate) struct Kernel {
+    name: &'static str,
+    release: &'static str,
+    /// The package that depends on the newest such kernel of its release, but for `linux-image-`; `ARCH` stands
+    /// for the architecture.
+    flavour: &'static str,
+}
+
+impl Kernel {
+    /// What Debian makes for machines like ours: everything they have is built in.
+    const fn of(release: &'static str) -> Kernel {
+        Kernel { name: release, release, flavour: "cloud-ARCH" }
+    }
+}
+
+/// The newest release whose kernel is one of ours.
+const CURRENT: &str = "trixie";
 
 /// Linux 5.10, 6.1 and 6.12. Versions drift; releases keep theirs.
-const ALL: &[Kernel] = &[Kernel("bullseye"), Kernel("bookworm"), Kernel("trixie")];
+const ALL: &[Kernel] = &[Kernel::of("bullseye"), Kernel::of("bookworm"), Kernel::of(CURRENT)];
+
+/// Memory in pages of 16 KiB, which 64-bit ARM has. It has no disks: their driver is a module.
+const LARGE_PAGES: Kernel = Kernel { name: "16k", release: CURRENT, flavour: "ARCH-16k" };
 
 impl fmt::Display for Kernel {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
+        f.write_str(self.name)
     }
 }
 
 /// The kernels of this name.
 pub(crate) fn named(name: &str) -> Result<Vec<Kernel>> {
-    match name {
-        "all" => Ok(ALL.to_vec()),
-        "old" => Ok(vec![Kernel("bullseye")]),
-        "current" => Ok(vec![Kernel("trixie")]),
-        _ => match ALL.iter().find(|kernel| kernel.0 == name) {
-            Some(kernel) => Ok(vec![*kernel]),
-            None => Err(format!("no kernel is called `{name}`").into()),
-        },
+    let is_meant = |kernel: &&Kernel| match name {
+        "all" => kernel.name != LARGE_PAGES.name,
+        "old" => kernel.name == "bullseye",
+        "current" => kernel.name == CURRENT,
+        _ => kernel.name == name,
+    };
+    let meant: Vec<Kernel> = ALL.iter().chain([&LARGE_PAGES]).filter(is_meant).copied().collect();
+    if meant.is_empty() {
+        return Err(format!("no kernel is called `{name}`").into());
     }
+    Ok(meant)
 }
 
 /// The kernel's file, downloaded if it is not there yet.
 pub(crate) fn get(kernel: Kernel, arch: &Arch, dir: &Path) -> Result<PathBuf> {
-    let dir = dir.join(kernel.0);
+    let dir = dir.join(kernel.name);
     let file = dir.join("vmlinuz");
     if file.exists() {
         return Ok(file);
     }
-    ask(kernel, arch, &dir)?;
-    // The package that depends on the newest kernel of its release.
-    let meta = format!("linux-image-cloud-{}", arch.debian);
+    ask(kernel.release, arch, &dir)?;
+    let meta = format!("linux-image-{}", kernel.flavour.replace("ARCH", arch.debian));
     let depends = step::capture(apt("apt-cache", arch, &dir).args(["depends", &meta]))?;
     let package = depends
         .lines()
@@ -70,7 +90,7 @@ pub(super) fn busybox(arch: &Arch, dir: &Path) -> Result<PathBuf> {
     if file.exists() {
         return Ok(file);
     }
-    ask(Kernel("trixie"), arch, &dir)?;
+    ask(CURRENT, arch, &dir)?;
     let found = unpack("busybox-static", arch, &dir)?.join("usr/bin/busybox");
     fs::rename(found, &file)?;
     forget(&dir)?;
@@ -78,7 +98,7 @@ pub(super) fn busybox(arch: &Arch, dir: &Path) -> Result<PathBuf> {
 }
 
 /// Has apt know the packages of a release.
-fn ask(Kernel(release): Kernel, arch: &Arch, dir: &Path) -> Result<()> {
+fn ask(release: &str, arch: &Arch, dir: &Path) -> Result<()> {
     fs::create_dir_all(dir.join("lists/partial"))?;
     fs::create_dir_all(dir.join("cache/archives/partial"))?;
     let source = format!("deb [signed-by={KEYS}] {MIRROR} {release} main\n");
@@ -135,4 +155,19 @@ fn find(dir: &Path, fits: impl Fn(&str) -> bool) -> Result<PathBuf> {
         }
     }
     Err(format!("not what was looked for in `{}`", dir.display()).into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn large_pages_are_had_by_their_name_alone() {
+        let names =
+            |which| named(which).map(|all| all.iter().map(|it| it.name).collect::<Vec<_>>());
+        assert_eq!(names("all").expect("kernels"), ["bullseye", "bookworm", "trixie"]);
+        assert_eq!(names("16k").expect("a kernel"), ["16k"]);
+        assert_eq!(names("current").expect("a kernel"), ["trixie"]);
+        assert!(named("none").is_err());
+    }
 }
