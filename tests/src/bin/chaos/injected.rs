@@ -199,7 +199,9 @@ fn round(scene: &Scene, groups: &str, disturbed: bool) -> Round {
     let tail = if scene.name.starts_with("the client's end") {
         "exit 0".to_owned()
     } else {
-        format!("{again} [ spew 10 exit 3 ] let-go check-zombies exit 0")
+        // In its own time, and not in what the scene gave its command.
+        let time = PATIENCE.as_millis();
+        format!("timeout {time} {again} [ spew 10 exit 3 ] let-go check-zombies exit 0")
     };
     let settings = scene.settings;
     let action = scene.action.join(" ");
