@@ -23,7 +23,7 @@ fn on_terminal(script: &str) -> OnTerminal {
     let (manager, end) = sys::open_terminal().expect("a terminal");
     let copy = || end.try_clone().expect("a copy");
     let client = Command::new("setsid")
-        .arg("--ctty")
+        .arg("-c")
         .arg(program(CLIENT))
         .args(["grace", &GRACE.as_millis().to_string()])
         .args(script::split(script))
