@@ -41,26 +41,42 @@ struct Wanted {
 }
 
 /// The packages that a machine can test.
-const PACKAGES: &[&str] = &["netrunner-tests", "netrunner-cgroup", "netrunner-pty"];
+const PACKAGES: &[&str] =
+    &["netrunner-tests", "netrunner-cgroup", "netrunner-pty", "netrunner-shepherd"];
 
 /// What `cargo xtask check` boots: what only real controllers and old kernels can show, and no more, since
 /// all is several times slower there.
 const SHORT: &[(&str, &[&str])] = &[("netrunner-cgroup", &[])];
 
+/// The oldest kernel and the newest.
+const OLD_AND_CURRENT: &[&str] = &["old", "current"];
+
 /// What `cargo xtask ci --full` boots as well: whole commands in groups, and what stands in for what an old
 /// kernel lacks.
 const LONG: &[(&str, &[&str])] = &[("netrunner-tests", &["cgroups::", "fallbacks::"])];
 
-/// The oldest kernel and the newest. A machine that hangs is stopped long before CI would be.
-fn old_and_current(selected: &[(&'static str, &[&str])]) -> Result<Wanted> {
+/// What `cargo xtask ci --full` boots on a machine of another kind: the kernel's numbers and layouts there, and
+/// that nothing outlives a client, a handle or a shepherd.
+const FOREIGN: &[(&str, &[&str])] = &[
+    ("netrunner-shepherd", &[]),
+    ("netrunner-tests", &["sigkill_takes_along", "p2_handle_drop", "p3_shepherd_death"]),
+];
+
+/// These tests on the kernels of these names. A machine that hangs is stopped long before CI would be.
+fn wanted(
+    arch: Option<&str>,
+    names: &[&str],
+    selected: &[(&'static str, &[&str])],
+) -> Result<Wanted> {
     let select = |&(package, filters): &(&'static str, &[&str])| Selection {
         package,
         filters: filters.iter().map(|&filter| filter.to_owned()).collect(),
     };
+    let kernels: Result<Vec<_>> = names.iter().map(|name| kernels::named(name)).collect();
     Ok(Wanted {
-        kernels: [kernels::named("old")?, kernels::named("current")?].concat(),
+        kernels: kernels?.concat(),
         machine: Machine {
-            arch: Arch::named(None)?,
+            arch: Arch::named(arch)?,
             cpus: 1,
             limit: Duration::from_secs(15 * 60),
             console: Console::ShownIfItFails,
@@ -71,12 +87,13 @@ fn old_and_current(selected: &[(&'static str, &[&str])]) -> Result<Wanted> {
 
 /// The short form, as one of the checks.
 pub(crate) fn check(root: &Path, target: &Path) -> Result<()> {
-    run_wanted(root, target, &old_and_current(SHORT)?)
+    run_wanted(root, target, &wanted(None, OLD_AND_CURRENT, SHORT)?)
 }
 
 /// The long form, which takes many minutes.
 pub(crate) fn check_more(root: &Path, target: &Path) -> Result<()> {
-    run_wanted(root, target, &old_and_current(LONG)?)
+    run_wanted(root, target, &wanted(None, OLD_AND_CURRENT, LONG)?)?;
+    run_wanted(root, target, &wanted(Some("aarch64"), &["current"], FOREIGN)?)
 }
 
 /// Runs the tests that the arguments name.
@@ -221,8 +238,8 @@ mod tests {
 
     #[test]
     fn the_checks_boot_an_old_kernel_and_a_current_one() {
-        for form in [SHORT, LONG] {
-            let wanted = old_and_current(form).expect("it is well-formed");
+        for form in [SHORT, LONG, FOREIGN] {
+            let wanted = wanted(None, OLD_AND_CURRENT, form).expect("it is well-formed");
             assert_eq!(wanted.kernels.len(), 2);
             assert!(wanted.selections.iter().all(|it| PACKAGES.contains(&it.package)));
         }

@@ -140,6 +140,9 @@ export NETRUNNER_TEST_DISK=/dev/nvme1n1
 chmod a+r /dev/nvme1n1
 ulimit -n 20000
 ln -s /proc/self/fd /dev/fd
+ln -s fd/0 /dev/stdin
+ln -s fd/1 /dev/stdout
+ln -s fd/2 /dev/stderr
 cd /root
 echo \"{RELEASE} $(uname -r)\"
 echo \"{CONTROLLERS} $(cat /sys/fs/cgroup/cgroup.controllers)\"
