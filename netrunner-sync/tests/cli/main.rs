@@ -17,6 +17,7 @@ mod limits;
 mod options;
 mod outcomes;
 mod pid_namespace;
+mod pid_one;
 mod project;
 mod ps;
 mod pty;

@@ -10,6 +10,7 @@ mod generate;
 mod group;
 mod jobs;
 mod keyboard;
+mod orphans;
 mod outer;
 mod passthrough;
 mod ps;

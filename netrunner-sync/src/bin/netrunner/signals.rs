@@ -27,6 +27,7 @@ use std::thread;
 use netrunner_sync::{ChildHandle, Signal};
 
 use crate::complain;
+use crate::orphans;
 use crate::outer::Outer;
 use crate::sys::{Blocked, Taken};
 
@@ -179,7 +180,7 @@ fn pass_on(blocked: &Blocked, receiver: &Receiver<Job>) {
                     complain(format_args!("failed to kill the command: {error}"));
                 }
             }
-            Action::Ignore => {}
+            Action::Reap => orphans::reap(),
         }
     }
 }
@@ -223,7 +224,7 @@ enum Action {
     PassAndStop,
     StopLadder,
     Kill,
-    Ignore,
+    Reap,
 }
 
 /// How far the patience of whoever sends signals has been tried.
@@ -246,7 +247,7 @@ impl Escalation {
             }
             libc::SIGTSTP | libc::SIGTTIN | libc::SIGTTOU => Action::PassAndStop,
             // The kernel's word about a child of ours is none of our child's business.
-            libc::SIGCHLD if !taken.sent => Action::Ignore,
+            libc::SIGCHLD if !taken.sent => Action::Reap,
             _ => Action::Pass,
         }
     }
@@ -293,7 +294,7 @@ mod tests {
         assert_eq!(escalation.next(sent(libc::SIGCONT)), Action::Pass);
         assert_eq!(escalation.next(sent(libc::SIGCHLD)), Action::Pass);
         let news = Taken { number: libc::SIGCHLD, sent: false, sender: None };
-        assert_eq!(escalation.next(news), Action::Ignore);
+        assert_eq!(escalation.next(news), Action::Reap);
     }
 
     #[test]
