@@ -60,8 +60,8 @@ pub struct Child {
 ///
 /// let mut child = Command::new("sleep").arg("60").spawn()?;
 /// let handle = child.handle();
-/// std::thread::spawn(move || handle.signal(Signal::INT));
-/// assert_eq!(child.wait()?.signal(), Some(Signal::INT.as_raw()));
+/// std::thread::spawn(move || handle.signal(Signal::TERM));
+/// assert_eq!(child.wait()?.signal(), Some(Signal::TERM.as_raw()));
 /// # Ok::<(), netrunner_sync::Error>(())
 /// ```
 #[derive(Clone)]

@@ -286,12 +286,11 @@ macro_rules! types {
             /// can change it. Does nothing where it is turned off.
             ///
             /// ```
-            /// use netrunner_sync::{Command, Control, Signal, WinSize};
-            /// use std::os::unix::process::ExitStatusExt;
+            /// use netrunner_sync::{Command, Control, WinSize};
             ///
-            /// let mut child = Command::new("sleep").arg("60").pty(WinSize::new(24, 80)).spawn()?;
-            /// child.pty.as_ref().unwrap().send(Control::Interrupt).unwrap();
-            /// assert_eq!(child.wait()?.signal(), Some(Signal::INT.as_raw()));
+            /// let mut child = Command::new("cat").pty(WinSize::new(24, 80)).spawn()?;
+            /// child.pty.as_ref().unwrap().send(Control::EndOfFile).unwrap();
+            /// assert!(child.wait()?.success());
             /// # Ok::<(), netrunner_sync::Error>(())
             /// ```
             ///

@@ -107,6 +107,16 @@ fn descendants_are_found_without_children_files() {
 }
 
 #[test]
+fn long_outputs_come_whole_through_pipes_that_may_not_grow() {
+    arena(|| {
+        let mut command = netrunner_sync::Command::new("head");
+        command.args(["-c", "4000000", "/dev/zero"]);
+        assert_eq!(command.output().expect("run head").stdout, vec![0; 4_000_000]);
+        assert_eq!(!refused("fcntl").is_empty(), lacks(Lack::PipeSize));
+    });
+}
+
+#[test]
 fn capabilities_tell_what_is_lacking() {
     arena(|| {
         let here = netrunner_sync::capabilities();

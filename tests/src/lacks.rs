@@ -42,19 +42,22 @@ pub enum Lack {
     Children,
     /// `unshare`, by which PID namespaces and user namespaces are made.
     Namespaces,
+    /// `F_SETPIPE_SZ`, refused as to a user whose pipes have had all the memory that they may have.
+    PipeSize,
     /// Shepherds that are used again, and with them all that a shepherd remembers: nothing that the
     /// kernel has. Test and client ask for it themselves, by `Shepherds::max_idle`.
     Reuse,
 }
 
 /// Each by its name.
-pub const ALL: [(&str, Lack); 7] = [
+pub const ALL: [(&str, Lack); 8] = [
     ("memfd", Lack::Memfd),
     ("pidfd", Lack::Pidfd),
     ("clone", Lack::Clone),
     ("close_range", Lack::CloseRange),
     ("children", Lack::Children),
     ("namespaces", Lack::Namespaces),
+    ("pipe_size", Lack::PipeSize),
     ("reuse", Lack::Reuse),
 ];
 
@@ -150,10 +153,11 @@ impl Lacks {
                 }
                 Lack::Namespaces => rules.push(every(libc::SYS_unshare)),
                 Lack::CloseRange => rules.push(every(libc::SYS_close_range)),
+                Lack::PipeSize => rules.push(by(1, libc::SYS_fcntl, -1, libc::F_SETPIPE_SZ)),
+                Lack::Reuse => {}
                 // The shepherd reads these files with this flag, and looks at hundreds of others for
                 // want of them: each that came this way would cost two switches of context, and so long
                 // does a kill wait for its file in a storm that leaves us no processor.
-                Lack::Reuse => {}
                 Lack::Children => {
                     let (mask, value) = (libc::O_NOFOLLOW | libc::O_ACCMODE, libc::O_NOFOLLOW);
                     rules.push(by(2, libc::SYS_openat, mask, value));
@@ -189,6 +193,7 @@ impl Lacks {
             libc::SYS_pidfd_send_signal => ("pidfd_send_signal", unknown(libc::ENOSYS)),
             libc::SYS_close_range => ("close_range", unknown(libc::ENOSYS)),
             libc::SYS_unshare => ("unshare", unknown(libc::ENOSYS)),
+            libc::SYS_fcntl => ("fcntl", libc::EPERM),
             libc::SYS_waitid => ("waitid", unknown(libc::EINVAL)),
             libc::SYS_clone => ("clone", unknown(libc::EINVAL)),
             // libc takes nothing else for a reason to use clone instead.

@@ -22,7 +22,7 @@ usage: cargo xtask TASK [ARG…]
   build [ARG…]            build everything; ARGs go to `cargo build`
   test [ARG…]             the whole test suite; ARGs go to `cargo test`. Without any, the promises'
                           tests once more, without what an old kernel or a sandbox may lack
-  test --without NAMES    the promises' tests without memfd, pidfd, clone, close_range or children:
+  test --without NAMES    the promises' tests without memfd, pidfd, clone, close_range, children, pipe_size:
                           names with commas, `all` at once, or `each` alone; or without reuse of
                           shepherds: `reuse`; ARGs may follow
   check [NAME…]           fmt, syntax (MSRV), tidy, clippy, program, doc, targets (types, for other

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::step::{self, Result, cargo};
 
 /// What NetRunner can do without, each by the name that the tests know it by.
-const FEATURES: [&str; 5] = ["memfd", "pidfd", "clone", "close_range", "children"];
+const FEATURES: [&str; 6] = ["memfd", "pidfd", "clone", "close_range", "children", "pipe_size"];
 
 /// What NetRunner does to save time and can do without: a run of its own, because without it the
 /// others are hardly ever tried a second time.
@@ -38,8 +38,8 @@ pub(crate) fn run_in_full(root: &Path) -> Result<()> {
     explore_in_depth(root)?;
     without(root, "each", &[])?;
     promises_without(root, REUSE, &[])?;
-    // What is a file and no call is never denied but missing.
-    let denied = FEATURES.iter().filter(|name| **name != "children");
+    // What is a file and no call is never denied but missing, and a size is never anything but denied.
+    let denied = FEATURES.iter().filter(|name| !["children", "pipe_size"].contains(*name));
     denied
         .map(|name| format!("{name},eperm"))
         .try_for_each(|names| promises_without(root, &names, &[]))
