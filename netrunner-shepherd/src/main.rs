@@ -72,6 +72,7 @@ fn begin() -> Result<(), Errno> {
         calls::reset_signal(signal);
     }
     close_inherited();
+    procfs::check_numbers()?;
     let socket = Fd::own(0).duplicate(3)?;
     let null = calls::open(c"/dev/null", O_RDWR)?.duplicate(3)?;
     // 0 to 2 are taken from here on, so no descriptor that a client passes ever lands there.

@@ -5,9 +5,27 @@ use core::ffi::CStr;
 
 use netrunner_core::message::Pid;
 
-use crate::sys::abi::{O_DIRECTORY, O_RDONLY};
-use crate::sys::calls::{open, read_file, read_long_file};
-use crate::sys::files;
+use crate::sys::abi::{EMFILE, ENFILE, ENOMEM, EXDEV, O_DIRECTORY, O_RDONLY};
+use crate::sys::calls::{open, own_pid, read_file, read_long_file};
+use crate::sys::{Errno, files};
+
+/// Whether the numbers in `/proc` are those that the calls of this process mean. They are not where a PID
+/// namespace was made and no `/proc` of its own mounted: a signal to such a number would hit a stranger.
+/// `EXDEV` if not. Where there is no `/proc`, nothing in it is believed.
+pub(crate) fn check_numbers() -> Result<(), Errno> {
+    let mut buffer = [0; 512];
+    match read_file(c"/proc/self/stat", &mut buffer) {
+        Ok(content) => {
+            let number = content.split(|&byte| byte == b' ').next().and_then(parse);
+            if number == Some(own_pid().0) { Ok(()) } else { Err(Errno(EXDEV)) }
+        }
+        // For want of these nothing can be said of it.
+        Err(errno @ Errno(EMFILE | ENFILE | ENOMEM)) => Err(errno),
+        // There is none, or it is that of a namespace in which this process has no number.
+        Err(_) if numbers(c"/proc").is_empty() => Ok(()),
+        Err(_) => Err(Errno(EXDEV)),
+    }
+}
 
 /// Kinship and state of a process (`proc_pid_stat(5)`).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,7 +55,7 @@ impl Kinship {
                     .into_iter()
                     .filter_map(|pid| stat(pid).map(|stat| (pid, stat.parent)));
                 let kinship = Kinship::List(list.collect());
-                let children = kinship.children(crate::sys::calls::own_pid());
+                let children = kinship.children(own_pid());
                 (kinship, children)
             }
         }

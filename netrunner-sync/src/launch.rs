@@ -276,6 +276,12 @@ fn judge(status: ExitStatus) -> io::Result<()> {
             let text = format!("it does not speak version {version} of the protocol");
             Err(io::Error::new(io::ErrorKind::Unsupported, text))
         }
+        Some(libc::EXDEV) => {
+            let text = "`/proc` shows the numbers of another PID namespace than that of the commands \
+                        to come, and a signal to such a number would hit a stranger: mount a `/proc` \
+                        of this one (`mount -t proc proc /proc`, `Command::mount_proc`)";
+            Err(io::Error::new(io::ErrorKind::Unsupported, text))
+        }
         Some(errno) => Err(io::Error::from_raw_os_error(errno)),
         None => Err(io::Error::other(status.to_string())),
     }

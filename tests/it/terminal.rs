@@ -10,16 +10,16 @@ use netrunner_tests::{script, sys};
 
 use crate::harness::*;
 
-const CTRL_C: &str = "\x03";
+pub(crate) const CTRL_C: &str = "\x03";
 
 /// A client that leads a session on a terminal.
-struct OnTerminal {
-    manager: File,
+pub(crate) struct OnTerminal {
+    pub(crate) manager: File,
     client: Child,
 }
 
 /// Starts one. What it and its commands write is read by nobody, so it must be little.
-fn on_terminal(script: &str) -> OnTerminal {
+pub(crate) fn on_terminal(script: &str) -> OnTerminal {
     let (manager, end) = sys::open_terminal().expect("a terminal");
     let copy = || end.try_clone().expect("a copy");
     let client = Command::new("setsid")
@@ -36,24 +36,24 @@ fn on_terminal(script: &str) -> OnTerminal {
 }
 
 impl OnTerminal {
-    fn type_in(&mut self, text: &str) {
+    pub(crate) fn type_in(&mut self, text: &str) {
         self.manager.write_all(text.as_bytes()).expect("a terminal that is there");
     }
 
     #[track_caller]
-    fn wait_foreground(&self, group: u32) {
+    pub(crate) fn wait_foreground(&self, group: u32) {
         wait_until("the group in the foreground", PATIENCE, || {
             sys::foreground(&self.manager).is_ok_and(|it| it == group)
         });
     }
 
     /// The client's number, and its group's.
-    fn pid(&self) -> u32 {
+    pub(crate) fn pid(&self) -> u32 {
         self.client.id()
     }
 
     #[track_caller]
-    fn finish(mut self) {
+    pub(crate) fn finish(mut self) {
         let status = self.client.wait().expect("wait for the client");
         let failed = std::fs::read_to_string("client-failed").unwrap_or_default();
         assert!(status.success() && failed.is_empty(), "the client ended with {status}: {failed}");

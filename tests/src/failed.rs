@@ -5,6 +5,9 @@ use std::io::Write as _;
 
 use crate::sys;
 
+/// How it ends where it could not say in the file what is wrong, only on its standard error.
+pub const SPEECHLESS: i32 = 71;
+
 /// Says what is wrong in a place that is there even when the standard streams are not, and ends.
 pub fn fail(what: impl std::fmt::Display) -> ! {
     let told = File::options()
@@ -13,7 +16,9 @@ pub fn fail(what: impl std::fmt::Display) -> ! {
         .open("client-failed")
         .and_then(|mut file| writeln!(file, "{what}"));
     if told.is_err() {
-        sys::exit_now(71);
+        // Without a descriptor left there is this one.
+        let _ = writeln!(std::io::stderr(), "{what}");
+        sys::exit_now(SPEECHLESS);
     }
     sys::exit_now(70);
 }

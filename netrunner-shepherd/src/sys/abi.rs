@@ -87,10 +87,13 @@ constants! {
     ECHILD: u16 = 10;
     EAGAIN: u16 = 11;
     EACCES: u16 = 13;
+    ENOMEM: u16 = 12;
     EBUSY: u16 = 16;
+    EXDEV: u16 = 18;
     ENODEV: u16 = 19;
     ENOTDIR: u16 = 20;
     EINVAL: u16 = 22;
+    ENFILE: u16 = 23;
     EMFILE: u16 = 24;
     EPIPE: u16 = 32;
     ENOSYS: u16 = 38;

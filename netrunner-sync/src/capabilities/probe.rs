@@ -1,6 +1,6 @@
 //! Finds out what there is, by trying it wherever that leaves no trace.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
 
@@ -114,8 +114,15 @@ fn program(source: &ShepherdSource, memfd: &Capability) -> Capability {
 }
 
 fn proc_mount() -> Capability {
-    match File::open("/proc/thread-self/stat") {
-        Ok(_) => Capability::Available,
+    match fs::read_to_string("/proc/self/stat") {
+        Ok(stat) if stat.split(' ').next() == Some(&std::process::id().to_string()) => {
+            Capability::Available
+        }
+        Ok(_) => Capability::missing(
+            "`/proc` is that of another PID namespace",
+            "no command can be started: its processes would be looked up by the numbers of others",
+            "mount one of this namespace: `mount -t proc proc /proc`",
+        ),
         Err(error) => Capability::missing(
             format!("`/proc` can't be read: {error}"),
             "the shepherds' program can't be executed from memory, and descendants can't be found",

@@ -43,8 +43,17 @@ fn ctrl_c_reaches_the_command_alone() {
 
 #[test]
 fn ctrl_z_stops_the_job_and_fg_goes_on_with_its_modes() {
+    stop_and_go_on("");
+}
+
+#[test]
+fn ctrl_z_stops_a_job_in_a_namespace_and_fg_goes_on_with_its_modes() {
+    stop_and_go_on("--pid-namespace --if-available");
+}
+
+fn stop_and_go_on(options: &str) {
     let mut tty = Tty::shell();
-    tty.line("$NETRUNNER run -- sh -c 'stty -echo; echo up; cat'");
+    tty.line(&format!("$NETRUNNER run {options} -- sh -c 'stty -echo; echo up; cat'"));
     tty.expect("up\r\n");
     assert!(!tty.is_cooked());
     tty.type_in("one\n");

@@ -37,7 +37,7 @@ const ENOSYS: i32 = libc::ENOSYS;
 const EPERM: i32 = libc::EPERM;
 const ESRCH: i32 = libc::ESRCH;
 
-/// Every call of guardian, shepherd, starter, child before its exec, and watcher, but for those that cannot
+/// Every call of guardian, shepherd, starter, child before its exec, first process of a namespace, and watcher, but for those that cannot
 /// fail (`getpid`, `clock_gettime`, `umask`, `exit_group` …, and `waitid` and `wait4`, which never wait here),
 /// and for `close`, which closes whatever it says.
 /// ENOSYS and EPERM are what a sandbox says.
@@ -59,6 +59,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("ioctl", libc::SYS_ioctl, &[EINTR, EIO, EPERM]),
     fault("kill", libc::SYS_kill, &[EPERM, ESRCH]),
     fault("mmap", libc::SYS_mmap, &[EAGAIN, ENOMEM]),
+    fault("mount", libc::SYS_mount, &[EACCES, ENOMEM, EPERM]),
     fault("munmap", libc::SYS_munmap, &[ENOMEM]),
     fault("newfstatat", libc::SYS_newfstatat, &[EACCES, ENOMEM]),
     fault("openat", libc::SYS_openat, &[EACCES, EMFILE, ENFILE, ENOENT, ENOMEM]),
@@ -77,6 +78,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("shutdown", libc::SYS_shutdown, &[libc::ENOTCONN]),
     fault("signalfd4", libc::SYS_signalfd4, &[EMFILE, ENFILE, ENOMEM]),
     fault("unlinkat", libc::SYS_unlinkat, &[EACCES, EBUSY, ENOENT]),
+    fault("unshare", libc::SYS_unshare, &[EINVAL, ENOMEM, ENOSPC, ENOSYS, EPERM]),
     fault("write", libc::SYS_write, &[EBUSY, EINTR, EIO, ENOMEM]),
 ];
 
@@ -156,6 +158,9 @@ pub(crate) const SCENES: &[Scene] = &[
     // The client ends beside it.
     scene("the client's end", "quiet", &[TREE]),
     scene("a terminal", "terminal", &[OUTPUT]),
+    scene("leftovers in a namespace", "namespace mount-proc", &[LEFTOVERS]),
+    scene("stop in a namespace", "namespace mount-proc quiet", &[TREE, "may-stop"]),
+    scene("the client's end beside a namespace", "namespace mount-proc quiet", &[TREE]),
     in_cgroup(scene("leftovers in a cgroup", "", &[LEFTOVERS])),
     in_cgroup(scene("the client's end beside a cgroup", "quiet", &[TREE])),
 ];

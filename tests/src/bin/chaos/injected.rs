@@ -64,6 +64,7 @@ fn victim(thread: u32) -> Option<&'static str> {
     match proc.comm.as_str() {
         "netrunner-watch" => Some("watcher"),
         // A shepherd has its guardian's name at first, and a child its shepherd's.
+        "nr-init" => Some("first process"),
         "nr-guardian" if above() == "nr-guardian" => Some("shepherd"),
         "nr-guardian" => Some("guardian"),
         "nr-shepherd" if above() == "nr-shepherd" => Some("child"),
