@@ -1,7 +1,6 @@
 //! `netrunner ps`: what is listed, and what only looks as if it should be.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::process::{Command, Stdio};
 
 use netrunner_sync::{Capability, capabilities};
@@ -106,7 +105,7 @@ fn a_shepherd_without_a_command_is_idle() {
 fn what_has_the_name_alone_is_none() {
     let folder = Folder::new();
     let path = folder.path("nr-shepherd");
-    fs::copy("/bin/sleep", &path).expect("copy a program");
+    std::os::unix::fs::symlink("/bin/sleep", &path).expect("link a program");
     let mut impostor = Command::new(&path).arg("600").spawn().expect("start it");
     let comm = format!("/proc/{}/comm", impostor.id());
     assert_eq!(fs::read_to_string(comm).expect("its name"), "nr-shepherd\n");
@@ -151,8 +150,9 @@ fn what_ends_while_it_is_looked_at_is_no_error() {
 fn of_another_users_shepherd_the_client_is_not_told() {
     let folder = Folder::new();
     let copy = folder.path("netrunner");
-    fs::copy(NETRUNNER, &copy).expect("copy the program");
-    fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).expect("let others execute it");
+    // Not by this process: what another test starts meanwhile would hold it open, and nobody could execute it.
+    let copied = Command::new("install").args(["-m", "755", NETRUNNER, &copy]).status();
+    assert!(copied.expect("install it").success());
     let other = |words: &str| {
         let mut command = Command::new("setpriv");
         command.args(["--reuid=65534", "--clear-groups", &copy, words, "--json"]);
