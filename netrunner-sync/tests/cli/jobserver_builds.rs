@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::arena::{arena, children, nothing_is_left};
 use crate::builds::{Instants, LONG, kills};
-use crate::harness::{Ended, Live, NETRUNNER, end, fresh, signal, until};
+use crate::harness::{Ended, Live, NETRUNNER, fresh, signal, until};
 use crate::jobs::number_in;
 use crate::jobserver::{alone, no_token_is_lost};
 use crate::project::Project;
@@ -63,6 +63,12 @@ fn cargo(project: &Project, crates: usize) -> String {
     )
 }
 
+/// Builds take their time on a machine that does other work as well.
+#[track_caller]
+fn to_its_end(build: Command) -> Ended {
+    Live::start(build).patient_for(LONG).end().expect(0)
+}
+
 #[test]
 fn make_cargo_and_the_jobs_themselves_never_have_more_compilers_than_the_outer_make_allows() {
     let project = Project::new(4, 15);
@@ -73,7 +79,7 @@ fn make_cargo_and_the_jobs_themselves_never_have_more_compilers_than_the_outer_m
     }
     let list = project.folder.write("list", &list);
     let recipe = format!("\t+@{NETRUNNER} jobs --jobserver --progress off {list}");
-    let ended = end(outer(&project, &recipe)).expect(0);
+    let ended = to_its_end(outer(&project, &recipe));
     so_many_at_most(&project, &ended);
     project.links_and_runs();
     assert!(project.folder.has("target/debug/libmember_5.rlib"));
@@ -91,7 +97,7 @@ fn a_make_that_is_killed_among_the_jobs_takes_no_token_along() {
     let list = format!("{victim}\n{}\n{}\n", project.make(2), project.make(2));
     let list = project.folder.write("list", &list);
     let recipe = format!("\t+@{NETRUNNER} jobs --jobserver --progress off {list}");
-    let ended = end(outer(&project, &recipe)).expect(0);
+    let ended = to_its_end(outer(&project, &recipe));
     so_many_at_most(&project, &ended);
     let built = [1, 2].map(|part| project.built_in(part));
     assert!(built[0] < 40 && built[1] == 40, "it was not killed half-way: {built:?}");
@@ -109,7 +115,7 @@ fn a_cargo_that_is_killed_among_the_jobs_takes_no_token_along() {
     let list = format!("{victim}\n{}\n{}\n", project.make(1), project.make(2));
     let list = project.folder.write("list", &list);
     let recipe = format!("\t+@{NETRUNNER} jobs --jobserver --progress off {list}");
-    let ended = end(outer(&project, &recipe)).expect(0);
+    let ended = to_its_end(outer(&project, &recipe));
     so_many_at_most(&project, &ended);
     let built = (0..40).filter(|n| project.folder.has(&format!("target/debug/libmember_{n}.rlib")));
     assert!(built.count() < 40, "it was not killed half-way");
@@ -153,7 +159,7 @@ fn jobs_in_build_scripts_share_what_the_cargo_around_them_allows() {
     build.args(["build", "-q", "--offline", &format!("-j{TOKENS}")]);
     build.current_dir(project.folder.path(""));
     build.env("CARGO_TARGET_DIR", project.folder.path("target"));
-    let ended = end(build).expect(0);
+    let ended = to_its_end(build);
     so_many_at_most(&project, &ended);
     project.links_and_runs();
 }

@@ -108,7 +108,9 @@ fn what_has_the_name_alone_is_none() {
     std::os::unix::fs::symlink("/bin/sleep", &path).expect("link a program");
     let mut impostor = Command::new(&path).arg("600").spawn().expect("start it");
     let comm = format!("/proc/{}/comm", impostor.id());
-    assert_eq!(fs::read_to_string(comm).expect("its name"), "nr-shepherd\n");
+    // The kernel gives it its name a moment after it has told of the exec.
+    let named = || fs::read_to_string(&comm).is_ok_and(|name| name == "nr-shepherd\n");
+    until("it has the name", named);
     let found = shepherds();
     impostor.kill().expect("kill it");
     impostor.wait().expect("wait for it");
