@@ -112,6 +112,65 @@ fn a_limit_below_a_group_with_processes_is_refused_and_the_group_stays_as_it_is(
     }
 }
 
+/// Where systemd is, the groups are its own to arrange, but for those that it has marked as delegated.
+#[test]
+fn nobody_is_moved_in_a_group_that_systemd_has_not_delegated() {
+    if let Ok(mark) = std::env::var("NRTEST_SYSTEMD") {
+        return lives_below_systemd(&mark);
+    }
+    let Some(place) = place() else { return };
+    let Some(&(limit, value)) = offered(&place).first() else { return };
+    if !Command::new("unshare").args(["-m", "true"]).status().is_ok_and(|it| it.success()) {
+        return skip("no mount namespace can be had");
+    }
+    for mark in ["", "user.delegate", "trusted.delegate"] {
+        let wanted = Cgroup::at(unique("systemd")).expect("a good path").set(limit, value);
+        let outer = wanted.expect("a file").create_in(&place).expect("it is offered");
+        if !mark.is_empty() {
+            let flags = rustix::fs::XattrFlags::empty();
+            if let Err(errno) = rustix::fs::setxattr(outer.path(), mark, b"1", flags) {
+                skip(&format!("`{mark}` can't be set: {errno}"));
+                continue;
+            }
+        }
+        // A systemd of its own for this process: all that is looked for is its folder.
+        let systemd = "mount -t tmpfs none /run && mkdir -p /run/systemd/system && exec \"$@\"";
+        let own = std::env::current_exe().expect("ours");
+        let name = "places::nobody_is_moved_in_a_group_that_systemd_has_not_delegated";
+        let mut command = Command::new("unshare");
+        command.args(["-m", "sh", "-c", systemd, "sh"]).arg(own).args(["--exact", name]);
+        command.env("NRTEST_SYSTEMD", mark).env("NRTEST_LIMIT", limit).stdout(Stdio::piped());
+        let output = inside(&outer, &mut command).wait_with_output().expect("ours");
+        outer.end(LONG).expect("nobody is left");
+        let told = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success() && told.contains("1 passed"), "{mark}: {told}");
+    }
+}
+
+fn lives_below_systemd(mark: &str) {
+    wait_for_word();
+    let place = Place::detect().expect("whoever started us has it");
+    let limit = std::env::var("NRTEST_LIMIT").expect("it is given");
+    let (_, value) = LIMITS.iter().find(|(file, _)| **file == limit).expect("one of these");
+    let made = Cgroup::auto().set(&limit, *value).expect("a file").create();
+    let has_leaf = || place.group.join("self.netrunner").exists();
+    if !mark.is_empty() {
+        made.expect("it is delegated").expect("it is required").end(LONG).expect("it is empty");
+        return assert!(has_leaf(), "nobody was moved");
+    }
+    let refused = made.expect_err("it is not ours to arrange");
+    let Some(reason @ Unavailable::NotDelegated { group }) = refused.unavailable() else {
+        panic!("{refused}");
+    };
+    assert_eq!(group, &place.group);
+    assert!(reason.remedy().contains("Delegate=yes"), "{}", reason.remedy());
+    assert!(!has_leaf(), "a leaf was made");
+    assert!(members(&place.group) > 0, "somebody was moved");
+    // Without a limit nobody has to be moved.
+    let group = Cgroup::auto().create().expect("it can be made").expect("it is required");
+    group.end(LONG).expect("it is empty");
+}
+
 /// As root: a subtree is given to nobody, who runs the other tests of this program in it.
 #[test]
 fn an_unprivileged_user_has_groups_in_a_delegated_subtree() {

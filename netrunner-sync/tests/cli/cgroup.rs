@@ -1,9 +1,13 @@
 //! The options that ask for a cgroup: what is had is reported, and what can't be had is told before
 //! anything runs. Where no group can be made, each test says so.
 
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
+use std::process::{Command, Stdio};
+
 use netrunner_sync::cgroup::Place;
 
-use crate::harness::{Folder, end, netrunner, script};
+use crate::harness::{Folder, end, netrunner, script, until};
 
 fn place() -> Option<Place> {
     let place = Place::detect();
@@ -75,4 +79,34 @@ fn a_sweep_finds_nothing_of_the_living() {
     let ended = end(script(&["--cgroup"], &text)).expect(0);
     assert!(ended.stdout.contains("/netrunner-"), "{ended:?}");
     end(netrunner(["doctor", "--sweep", "--json"])).expect(125);
+}
+
+#[test]
+fn a_sweep_ends_and_removes_what_nobody_lives_for() {
+    let Some(place) = place() else { return };
+    // The first group of another test's client sweeps as well, and may be quicker, but hardly each time.
+    for round in 0..20 {
+        // A name of ours, and no lock.
+        let name = format!("netrunner-{}-cli{round}", std::process::id());
+        let path = place.group.join(&name);
+        std::fs::create_dir(&path).expect("a fresh name");
+        let inside = "echo $$ > \"$0/cgroup.procs\" && echo inside && exec sleep 1000";
+        let mut left = Command::new("sh")
+            .args(["-c", inside])
+            .arg(&path)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("sh is everywhere");
+        let mut word = String::new();
+        let mut stdout = BufReader::new(left.stdout.take().expect("it is piped"));
+        stdout.read_line(&mut word).expect("it may be read");
+        let ended = end(netrunner(["doctor", "--sweep"])).expect(0);
+        until("the group is gone", || !path.exists());
+        let status = left.wait().expect("ours");
+        if ended.stdout.contains(&format!("removed the cgroup `{name}`")) && word == "inside\n" {
+            return assert_eq!(status.signal(), Some(9));
+        }
+    }
+    panic!("it has never said what it removed");
 }
