@@ -49,7 +49,8 @@
 //!   copy hands its lanes on: the death of the first process is then seen only once the copy is gone
 //!   too.
 //! - Guardian and shepherd killed together (by `killall`, say) leave the child's death signal, and
-//!   this crate's thread as long as the client lives; descendants that left the group can escape.
+//!   this crate's thread as long as the client lives; descendants that left the group can escape, and
+//!   before Linux 6.9 the group as well.
 //! - Where there are no pidfds (before Linux 5.3, and in sandboxes that deny them), any copy that the
 //!   client forks by itself hides its death as long as the copy lives; guardian and shepherd killed
 //!   together leave the command's group; and a descendant that left the group gets the stop signal

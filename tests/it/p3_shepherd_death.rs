@@ -338,14 +338,19 @@ fn guardian_and_shepherd_killed_together_end_in_an_error_and_take_the_child_alon
         assert_lost(&child.wait().expect_err("wait"));
         // The death signal ends the child; the watcher, through the pidfd, its group.
         lock("leader").wait_free(GRACE_AND_2S);
-        // And without a pidfd nobody does: the number may be another's by now. On a terminal the kernel
-        // hangs the group up, as the end of a session's leader does.
-        if lacks(Lack::Pidfd) && !on_terminals() {
+        // Else nobody does: the number may be another's by now. On a terminal the kernel hangs the group up,
+        // as the end of a session's leader does.
+        if !reaches_groups() && !on_terminals() {
             signal(lock("below").wait_held(), libc::SIGKILL);
         }
         lock("below").wait_free(GRACE_AND_2S);
         assert_eq!(puppet("exit 6").status().expect("the next command").code(), Some(6));
     });
+}
+
+/// Whether a watcher with a pidfd reaches more than that process.
+fn reaches_groups() -> bool {
+    !lacks(Lack::Pidfd) && netrunner_tests::sys::pidfds_reach_groups()
 }
 
 /// The pidfd waits in the lane while nobody waits for the command, and is read when the shepherd has
@@ -373,6 +378,9 @@ fn the_childs_group_dies_although_its_pidfd_is_read_only_after_the_shepherd_died
         });
         assert_lost(&child.wait().expect_err("wait"));
         lock("leader").wait_free(GRACE_AND_2S);
+        if !reaches_groups() {
+            signal(lock("below").wait_held(), libc::SIGKILL);
+        }
         lock("below").wait_free(GRACE_AND_2S);
     });
 }

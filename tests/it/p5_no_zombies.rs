@@ -112,7 +112,7 @@ fn a_client_that_is_process_1_keeps_no_zombie() {
             return;
         }
         let mut unshare = process::Command::new("unshare");
-        unshare.args(["--pid", "--fork", "--mount-proc", "--kill-child", CLIENT]);
+        unshare.args(["--pid", "--fork", "--mount-proc", CLIENT]);
         let script = "quiet spawn [ lock leader sleep forever ] await leader shoot-guardian check-zombies stop \
                       output-to out [ print again ] spawn [ daemon [ sleep forever ] exit 3 ] wait 3 check-zombies";
         client_by(unshare, script).finish();
@@ -140,16 +140,7 @@ fn a_reused_pid_is_never_signalled() {
         }
         let mut unshare = process::Command::new("unshare");
         // An arena as process 1: an init that reaps.
-        unshare.args([
-            "--pid",
-            "--fork",
-            "--mount-proc",
-            "--kill-child",
-            ARENA,
-            "30",
-            "10",
-            CLIENT,
-        ]);
+        unshare.args(["--pid", "--fork", "--mount-proc", ARENA, "30", "10", CLIENT]);
         client_by(unshare, "quiet spawn [ exit 0 ] wait-keep 0 take-pid 1").finish();
     });
 }

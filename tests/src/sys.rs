@@ -10,6 +10,8 @@ use std::os::fd::{AsRawFd as _, BorrowedFd, FromRawFd as _, RawFd};
 use std::sync::atomic::{AtomicI32, AtomicU64, Ordering};
 use std::time::Duration;
 
+use rustix::process::{PidfdFlags, getpid, pidfd_open};
+
 // What musl's header and glibc's call differently.
 #[cfg(not(target_env = "musl"))]
 use libc::{__rlimit_resource_t as LimitNumber, c_uint as TraceRequest};
@@ -462,6 +464,18 @@ pub fn open_terminal() -> io::Result<(File, File)> {
 pub fn foreground(manager: &File) -> io::Result<u32> {
     // SAFETY: the descriptor is open.
     check(unsafe { libc::tcgetpgrp(manager.as_raw_fd()) }).map(|group| group as u32)
+}
+
+/// Whether a signal through a pidfd can go to the whole group (`PIDFD_SIGNAL_PROCESS_GROUP`, Linux 6.9).
+pub fn pidfds_reach_groups() -> bool {
+    const PROCESS_GROUP: libc::c_uint = 1 << 2;
+    let Ok(own) = pidfd_open(getpid(), PidfdFlags::empty()) else { return false };
+    let (call, asks) = (libc::SYS_pidfd_send_signal, 0);
+    let no_info = std::ptr::null::<libc::siginfo_t>();
+    // SAFETY: the descriptor is open, and nothing is read through the pointer.
+    let asked = unsafe { libc::syscall(call, own.as_raw_fd(), asks, no_info, PROCESS_GROUP) };
+    // A process that leads no group has none: that is another error.
+    asked == 0 || io::Error::last_os_error().raw_os_error() != Some(libc::EINVAL)
 }
 
 /// The status of a process that has ended and was reaped, whoever's child it was (`PIDFD_GET_INFO` with
