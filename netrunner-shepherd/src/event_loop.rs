@@ -315,7 +315,9 @@ impl Shepherd {
                     let signal = i32::from(signal);
                     self.bury();
                     let group = self.group();
-                    let asked = sweep::signal_once(group, signal, || self.signal_group(signal));
+                    let due = self.machine.deadline();
+                    let asked =
+                        sweep::signal_once(group, signal, due, || self.signal_group(signal));
                     if let Some(live) = &mut self.live {
                         live.asked.push(asked);
                     }

@@ -18,6 +18,7 @@
 use alloc::collections::BTreeSet;
 use alloc::vec::Vec;
 
+use netrunner_core::Time;
 use netrunner_core::message::{MAX_NAMED, Pid, Process};
 
 use crate::procfs::{self, Kinship};
@@ -141,19 +142,25 @@ impl Asked {
 /// What is asked to end begins to end while the tree is walked, and its children move up to us: a
 /// walk can miss them in both places. So those outside go first, while their ancestors in the group
 /// are still undisturbed, and the walk is repeated, after the group as well, until it finds none that
-/// has not had the signal.
-pub(crate) fn signal_once(group: Option<Pid>, signal: i32, to_group: impl FnOnce()) -> Asked {
+/// has not had the signal. In a storm of forks it always finds some, so that after `until`, when something else
+/// is due, there is no other pass.
+pub(crate) fn signal_once(
+    group: Option<Pid>,
+    signal: i32,
+    until: Option<Time>,
+    to_group: impl FnOnce(),
+) -> Asked {
     let mut asked = Asked { signal, group, had: BTreeSet::new(), missed: false };
-    asked.ask();
+    asked.ask(until);
     to_group();
-    asked.ask();
+    asked.ask(until);
     asked
 }
 
 impl Asked {
-    fn ask(&mut self) {
+    fn ask(&mut self, until: Option<Time>) {
         for _ in 0..PASSES {
-            if !self.walk() {
+            if !self.walk() || until.is_some_and(|until| until <= calls::now()) {
                 return;
             }
         }
