@@ -35,8 +35,9 @@ impl Kernel {
 /// The newest release whose kernel is one of ours.
 const CURRENT: &str = "trixie";
 
-/// Linux 5.10, 6.1 and 6.12. Versions drift; releases keep theirs.
-const ALL: &[Kernel] = &[Kernel::of("bullseye"), Kernel::of("bookworm"), Kernel::of(CURRENT)];
+/// Linux 5.10, 6.1 and 6.12, and the newest that Debian has. Versions drift; releases keep theirs.
+const ALL: &[Kernel] =
+    &[Kernel::of("bullseye"), Kernel::of("bookworm"), Kernel::of(CURRENT), Kernel::of("sid")];
 
 /// Memory in pages of 16 KiB, which 64-bit ARM has. It has no disks: their driver is a module.
 const LARGE_PAGES: Kernel = Kernel { name: "16k", release: CURRENT, flavour: "ARCH-16k" };
@@ -71,14 +72,26 @@ pub(crate) fn get(kernel: Kernel, arch: &Arch, dir: &Path) -> Result<PathBuf> {
     }
     ask(kernel.release, arch, &dir)?;
     let meta = format!("linux-image-{}", kernel.flavour.replace("ARCH", arch.debian));
-    let depends = step::capture(apt("apt-cache", arch, &dir).args(["depends", &meta]))?;
-    let package = depends
-        .lines()
-        .find_map(|line| line.trim().strip_prefix("Depends: "))
+    let depends =
+        |package: &str| step::capture(apt("apt-cache", arch, &dir).args(["depends", package]));
+    let named = |depends: &str, prefix: &str| {
+        let needed = depends.lines().filter_map(|line| line.trim().strip_prefix("Depends: "));
+        needed.map(str::to_owned).find(|package| package.starts_with(prefix))
+    };
+    let package = named(&depends(&meta)?, "linux-image-")
         .ok_or_else(|| format!("`{meta}` depends on no kernel"))?;
-    let unpacked = unpack(package, arch, &dir)?;
-    let found = find(&unpacked.join("boot"), |name| name.starts_with("vmlinuz-"))?;
-    fs::rename(found, &file)?;
+    // Newer kernels are in a package that this one depends on, beside the modules.
+    let file_in = match named(&depends(&package)?, "linux-binary-") {
+        Some(binary) => {
+            let unpacked = unpack(&binary, arch, &dir)?;
+            find(&unpacked.join("usr/lib/modules"), |_| true)?.join("vmlinuz")
+        }
+        None => {
+            let unpacked = unpack(&package, arch, &dir)?;
+            find(&unpacked.join("boot"), |name| name.starts_with("vmlinuz-"))?
+        }
+    };
+    fs::rename(file_in, &file)?;
     forget(&dir)?;
     Ok(file)
 }
