@@ -175,7 +175,7 @@ fn dead_links(source: &Source, paths: &BTreeSet<String>) -> Vec<String> {
         }
         for after in line.split("](").skip(1) {
             let link = after.split(')').next().unwrap_or_default();
-            let file = link.split('#').next().unwrap_or_default();
+            let file = link.split(['#', ' ']).next().unwrap_or_default();
             if file.is_empty() || file.contains(':') {
                 continue;
             }
@@ -260,11 +260,13 @@ mod tests {
     #[test]
     fn a_dead_link_is_found() {
         let paths: BTreeSet<String> = ["README.md", "docs", "docs/a.md"].map(str::to_owned).into();
-        let good = "[a](../README.md#top) [b](a.md) [c](https://example.org/x) [d](#here) [e](../docs/) [f](..)\n```\n[x](y)\n```";
+        let good = "[a](../README.md#top) [b](a.md) [c](https://example.org/x) [d](#here) [e](../docs/) [f](..) [g](a.md \"x\")\n```\n[x](y)\n```";
         assert_eq!(dead_links(&source("docs/a.md", good), &paths), Vec::<String>::new());
-        let bad =
-            dead_links(&source("docs/a.md", "\n[a](README.md) and [b](../../out.md)"), &paths);
-        assert_eq!(bad, ["2: dead link: README.md", "2: dead link: ../../out.md"]);
+        let bad = dead_links(
+            &source("docs/a.md", "\n[a](README.md) and [b](../../out.md \"x\")"),
+            &paths,
+        );
+        assert_eq!(bad, ["2: dead link: README.md", "2: dead link: ../../out.md \"x\""]);
     }
 
     #[test]

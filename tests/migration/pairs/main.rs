@@ -6,6 +6,7 @@
 mod assert_cmd;
 mod by_std;
 mod duct;
+mod features;
 mod page;
 mod process_wrap;
 mod subprocess;
