@@ -24,6 +24,7 @@ use crate::outlet::Outlet;
 use crate::pool::Taken;
 use crate::pty::{self, ChildPty};
 use crate::reader_feed::ReaderFeed;
+use crate::record;
 use crate::report::Output;
 use crate::request::{Prepared, pipe_error};
 use crate::rights::Rights;
@@ -95,6 +96,14 @@ impl Attempt {
         running: &Arc<Running>,
         _role: &Role<'_>,
     ) -> Result<Arc<Shepherd>> {
+        if self.tries == 0 {
+            record::begins(running.program());
+        }
+        let sent = self.try_to_send(running);
+        sent.inspect_err(|error| record::fails(running.program(), error))
+    }
+
+    fn try_to_send(&mut self, running: &Arc<Running>) -> Result<Arc<Shepherd>> {
         loop {
             self.tries += 1;
             let shepherd = self.acquire()?;
@@ -159,7 +168,9 @@ impl Attempt {
             }
         }
         if !self.may_go_on() || !self.prepared.is_whole() {
-            return Err(self.never_taken());
+            let error = self.never_taken();
+            record::fails(running.program(), &error);
+            return Err(error);
         }
         self.send(running, role)
     }

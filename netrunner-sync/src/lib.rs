@@ -102,6 +102,15 @@
 //! one. In the client there is one background thread, the *watcher*, and one more where there are
 //! daemons; no signal handler is installed and no signal mask changed.
 //!
+//! # Records
+//!
+//! With the feature `log`, each command makes a record for the crate of that name when it is about to be
+//! started, and one when it is over: with number, reason, status, time and how many leftovers there were.
+//! They are of the level `Debug`, or `Warn` where a shepherd was lost or something could not be killed, and
+//! their target is `netrunner_sync`. They name the program as you did, and never its arguments, environment or
+//! input. The thread that hears of the end makes the record, often the watcher: a logger that takes long
+//! holds up what the watcher does for others.
+//!
 //! # Platforms
 //!
 //! Linux 5.10 or newer. [`capabilities`] tells what else a system or a sandbox lacks, what is weaker
@@ -143,6 +152,7 @@ mod poll;
 mod pool;
 mod pty;
 mod reader_feed;
+mod record;
 mod report;
 mod request;
 mod rights;

@@ -10,7 +10,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use netrunner_cgroup::Group;
@@ -26,7 +26,6 @@ use crate::error::{Error, Result, shown};
 use crate::lane::PATIENCE;
 use crate::meter::Meter;
 use crate::outcome::{Captured, Outcome};
-use crate::pool::Surplus;
 use crate::report::{Leftovers, Output, Report};
 use crate::runtime::Runtime;
 use crate::shepherd::{Blow, Shepherd};
@@ -36,12 +35,14 @@ use crate::watcher::Word;
 
 mod end;
 mod group;
+mod over;
 mod role;
 mod silence;
 mod stops;
 mod terminal;
 
 pub(crate) use end::End;
+use over::After;
 pub(crate) use role::{HeldRole, Progress, Role};
 
 pub(crate) struct Running {
@@ -92,15 +93,6 @@ enum Reader {
 
 /// The pause before a shepherd that seems wedged is looked at again.
 const SECOND_LOOK: Duration = Duration::from_millis(50);
-
-/// What becomes of the shepherd.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum After {
-    /// It takes another command.
-    Idle,
-    /// It goes its way.
-    Gone,
-}
 
 impl Running {
     pub(crate) fn new(
@@ -412,34 +404,6 @@ impl Running {
     pub(crate) fn kill_child(&self) {
         if let Some(child) = &self.lock().child {
             crate::sys::kill_group_of(std::os::fd::AsFd::as_fd(child));
-        }
-    }
-
-    /// Stores the outcome, unless there is one, and lets the shepherd go.
-    fn finish(&self, mut outcome: Outcome, after: After) {
-        if let Some(meter) = self.meter() {
-            outcome.complete(meter);
-        }
-        if let Outcome::Lost(_) = outcome {
-            self.kill_child();
-            self.take_terminal_back();
-        }
-        self.end_group(&mut outcome);
-        let first = self.outcome.set(outcome).is_ok();
-        let mut state = self.lock();
-        state.child = None;
-        let shepherd = state.shepherd.take();
-        self.wake(&state);
-        drop(state);
-        if let Some(shepherd) = shepherd.filter(|_| first) {
-            shepherd.serve(Weak::new());
-            if after == After::Idle {
-                match self.runtime.pool().put(&shepherd) {
-                    Surplus::None => {}
-                    Surplus::Some => self.runtime.expect_trimming(),
-                    Surplus::Burst => self.runtime.tell(Word::Idle),
-                }
-            }
         }
     }
 

@@ -26,6 +26,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "clap_mangen?",
             "serde_json?",
             "indicatif?",
+            "log?",
             "regex?",
         ],
     ),
