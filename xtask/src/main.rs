@@ -1,6 +1,7 @@
 //! `cargo xtask`: what the workspace does to itself. This file is the table of tasks; each longer task has
 //! a file of its own, and every command that a task runs goes through [`step`].
 
+mod api;
 mod fuzz;
 mod manifests;
 mod package;
@@ -25,8 +26,8 @@ usage: cargo xtask TASK [ARG…]
   test --without NAMES    the promises' tests without memfd, pidfd, clone, close_range, children, pipe_size:
                           names with commas, `all` at once, or `each` alone; or without reuse of
                           shepherds: `reuse`; ARGs may follow
-  check [NAME…]           fmt, syntax (MSRV), tidy, clippy, program, doc, targets (types, for other
-                          systems whose std is installed), package, vm (cgroups on two other kernels,
+  check [NAME…]           fmt, syntax (MSRV), tidy, clippy, program, doc, api, targets (types, for
+                          other systems whose std is installed), package, vm (cgroups on two other kernels,
                           where QEMU is installed); or those named
   run [OPTION…] -- CMD…   run CMD under the `netrunner` command; OPTIONs are those of `netrunner run`
   doctor [--json]         what this system offers, by the `netrunner` command
@@ -39,6 +40,7 @@ usage: cargo xtask TASK [ARG…]
                           fail, one by one; see `--help`
   vm [OPTION…] [FILTER…]  any of the tests on other kernels, under QEMU: `--kernel current|old|all`,
                           `--arch aarch64`
+  api                     write the listings of the public API under docs/api, which `check` compares
   dist                    release binaries, manual pages and completions under target/dist
   tidy                    the project's own rules about its files (part of check)";
 
@@ -61,6 +63,7 @@ fn main() -> ExitCode {
         ("bench", _) => bench(&rest),
         ("chaos", _) => chaos(&rest),
         ("vm", _) => target_dir().and_then(|target| vm::run(&root(), &target, &rest)),
+        ("api", true) => target_dir().and_then(|target| api::write(&root(), &target)),
         ("dist", true) => dist(),
         ("tidy", true) => check(&["tidy".to_owned()]),
         ("help" | "--help" | "-h", true) => {
@@ -113,6 +116,7 @@ const CHECKS: &[(&str, Check)] = &[
         doc.args(["doc", "--workspace", "--all-features", "--no-deps"]);
         step::run(doc.env("RUSTDOCFLAGS", "-D warnings"))
     }),
+    ("api", |root| api::check(root, &target_dir()?)),
     ("targets", |root| targets::check(root, &target_dir()?)),
     ("package", package::check),
     ("vm", |root| vm::check(root, &target_dir()?)),
