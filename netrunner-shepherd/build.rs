@@ -8,8 +8,16 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+/// Has the program made of what POSIX has alone, on Linux as well, where this is the default elsewhere.
+const PORTABLE: &str = "netrunner_portable";
+
 fn main() {
     println!("cargo::rerun-if-changed=src");
+    let portable = variable("CARGO_CFG_TARGET_OS") != "linux"
+        || env::var_os("CARGO_CFG_NETRUNNER_PORTABLE").is_some();
+    if portable {
+        println!("cargo::rustc-cfg={PORTABLE}");
+    }
     println!("cargo::rerun-if-env-changed=NETRUNNER_SHEPHERD_INSTALLED");
     let out = PathBuf::from(variable("OUT_DIR"));
     let program = out.join("shepherd");
@@ -38,12 +46,18 @@ fn main() {
         .arg(format!("netrunner_core={}", library.display()))
         .arg("-o")
         .arg(&program)
-        .args(["-Clto=fat", "-Cstrip=symbols", "-Crelocation-model=static"])
-        .arg("-Clink-args=-static -nostartfiles -nostdlib -no-pie")
-        .arg("-Clink-args=-Wl,--build-id=none -Wl,-z,norelro -Wl,--no-eh-frame-hdr");
-    // The compiler's own copy of musl would bring a beginning of the program with it.
-    if variable("CARGO_CFG_TARGET_ENV") == "musl" {
-        rustc.arg("-Clink-self-contained=no");
+        .args(["-Clto=fat", "-Cstrip=symbols"]);
+    if portable {
+        rustc.args(["--cfg", PORTABLE]);
+    } else {
+        rustc
+            .arg("-Crelocation-model=static")
+            .arg("-Clink-args=-static -nostartfiles -nostdlib -no-pie")
+            .arg("-Clink-args=-Wl,--build-id=none -Wl,-z,norelro -Wl,--no-eh-frame-hdr");
+        // The compiler's own copy of musl would bring a beginning of the program with it.
+        if variable("CARGO_CFG_TARGET_ENV") == "musl" {
+            rustc.arg("-Clink-self-contained=no");
+        }
     }
     // The linker that cargo found for the target, if it is not the default.
     if let Some(linker) = env::var_os("RUSTC_LINKER") {

@@ -5,7 +5,6 @@
 //! it pins the number: a signal to a group whose leader has been reaped could hit a stranger.
 
 use alloc::vec::Vec;
-use core::sync::atomic::{AtomicU64, Ordering};
 use core::time::Duration;
 
 use netrunner_core::Time;
@@ -18,14 +17,15 @@ use netrunner_core::supervise::{Action, Standing, Supervisor};
 use crate::lane::{Flow, Lane};
 use crate::live::{Leader, Live};
 use crate::namespace::Init;
-use crate::sweep::{Look, Reached};
+use crate::standing::Slot;
 use crate::sys::abi::*;
 use crate::sys::calls;
 use crate::sys::window::Launchpad;
 use crate::sys::{Errno, Fd};
 use crate::terminal::{Client, Job, Modes};
-use crate::{cgroup::Cgroup, child, standing, sweep};
+use crate::{cgroup::Cgroup, child};
 
+#[cfg_attr(netrunner_portable, path = "portable/reaping.rs")]
 mod reaping;
 
 /// What a shepherd is born with.
@@ -38,7 +38,7 @@ pub(crate) struct Birth {
     pub(crate) signals: Fd,
     pub(crate) null: Fd,
     /// Where the guardian reads how things stand.
-    pub(crate) slot: &'static AtomicU64,
+    pub(crate) slot: Slot,
     pub(crate) session: Session,
     pub(crate) ignore_child_signal: bool,
 }
@@ -50,7 +50,7 @@ struct Shepherd {
     client: Fd,
     signals: Fd,
     null: Fd,
-    slot: &'static AtomicU64,
+    slot: Slot,
     pad: &'static mut Launchpad,
     live: Option<Live>,
     /// While the command of the moment has to do with the client's terminal.
@@ -72,22 +72,29 @@ pub(crate) fn run(birth: Birth) -> ! {
             Session::Own => calls::set_session(),
             Session::Client => Ok(()),
         })
-        .and_then(|()| calls::open_pidfd_if_any(pid));
-    match prepared {
-        Ok(pidfd) => lane.send(&Event::Hello(pid), pidfd),
+        .and_then(|()| calls::inherit_signals(birth.signals))
+        .and_then(|signals| Ok((signals, calls::open_pidfd_if_any(pid)?)));
+    let signals = match prepared {
+        Ok((signals, pidfd)) => {
+            lane.send(&Event::Hello(pid), pidfd);
+            signals
+        }
         Err(errno) => {
             lane.send(&crate::no_shepherd(errno), None);
             calls::exit(0);
         }
-    }
+    };
+    let pad = Launchpad::new(pid, birth.ignore_child_signal);
+    #[cfg(netrunner_portable)]
+    pad.tell_at(birth.slot);
     let mut shepherd = Shepherd {
         machine: Supervisor::new(),
         lane: Some(lane),
         client: birth.client,
-        signals: birth.signals,
+        signals,
         null: birth.null,
         slot: birth.slot,
-        pad: Launchpad::new(pid, birth.ignore_child_signal),
+        pad,
         live: None,
         job: None,
         cgroup: None,
@@ -145,11 +152,9 @@ impl Shepherd {
             self.perform();
         }
         if signals != 0 {
-            // Taken before the children are looked at, so that none can end unseen in between. There
-            // are at most two to take: a pending signal swallows the next of its kind.
-            let mut taken = [0; 256];
-            let length = self.signals.read(&mut taken).unwrap_or(0);
-            self.control_job(Client::of_signals(&taken[..length]));
+            // Taken before the children are looked at, so that none can end unseen in between.
+            let continued = calls::take_signals(&self.signals);
+            self.control_job(if continued { Client::GoesOn } else { Client::Silent });
             self.perform();
             self.unseen = true;
         }
@@ -165,7 +170,8 @@ impl Shepherd {
     /// When something is due whatever happens.
     fn deadline(&self) -> Option<Time> {
         let job = self.job.as_ref().and_then(Job::deadline);
-        job.into_iter().chain(self.machine.deadline()).min()
+        let remains = self.live.as_ref().and_then(|live| live.remains.deadline());
+        job.into_iter().chain(remains).chain(self.machine.deadline()).min()
     }
 
     fn see_time(&mut self, now: Time) {
@@ -173,6 +179,7 @@ impl Shepherd {
             self.control_job(Client::Silent);
             self.perform();
         }
+        self.unseen |= self.live.as_ref().is_some_and(|live| live.remains.is_due(now));
         self.machine.handle_timeout(now);
         self.perform();
     }
@@ -231,8 +238,7 @@ impl Shepherd {
                     return self.distrust(now);
                 }
                 // The guardian is to count this command even if we are killed while we clone.
-                self.slot
-                    .store(standing::encode(Standing::Busy(spawn.terms.grace)), Ordering::Release);
+                self.slot.set(Standing::Busy(spawn.terms.grace));
                 self.job = Job::of(&spawn, &descriptors);
                 self.cgroup = Cgroup::of(&spawn, &descriptors);
                 let terminal = self.job.as_ref().and_then(Job::at_start);
@@ -256,7 +262,7 @@ impl Shepherd {
                         };
                         let failed = failed(id, step, errno, object);
                         self.say(&failed, None);
-                        self.slot.store(standing::encode(Standing::Idle), Ordering::Release);
+                        self.slot.set(Standing::Idle);
                     }
                 }
             }
@@ -307,35 +313,16 @@ impl Shepherd {
                     }
                     self.signal_group(i32::from(signal));
                 }
-                Action::SignalTree(signal) => {
-                    if let Some(init) = self.init() {
-                        init.signal_all(signal);
-                        continue;
-                    }
-                    let signal = i32::from(signal);
-                    self.bury();
-                    let group = self.group();
-                    let due = self.machine.deadline();
-                    let asked =
-                        sweep::signal_once(group, signal, due, || self.signal_group(signal));
-                    if let Some(live) = &mut self.live {
-                        live.asked.push(asked);
-                    }
-                    self.ask_on();
-                }
+                Action::SignalTree(signal) => match self.init() {
+                    Some(init) => init.signal_all(signal),
+                    None => self.ask_tree(i32::from(signal)),
+                },
                 Action::Strike => self.strike(),
                 Action::Sweep => {
                     self.strike();
-                    self.bury();
-                    if sweep::kill_all(&|_| false) == Reached::Children {
-                        self.machine.handle_shallow_sweep(calls::now());
-                    }
+                    self.sweep();
                 }
-                Action::NoteLeftovers => {
-                    if let Some(live) = &mut self.live {
-                        live.leftovers = sweep::name_all(&|pid| live.is_leader_or_init(pid));
-                    }
-                }
+                Action::NoteLeftovers => self.note_leftovers(),
                 Action::Report(reason, fate) => self.report(reason, fate),
                 Action::Handle(id) => self.hand_over(id),
                 Action::Detached(id) => {
@@ -354,7 +341,7 @@ impl Shepherd {
             }
         }
         self.hold_still(&mut frozen, false);
-        self.slot.store(standing::encode(self.machine.standing()), Ordering::Release);
+        self.slot.set(self.machine.standing());
     }
 
     /// Freezes the command's cgroup, so that nobody forks away from the signals that the tree is asked by,
@@ -383,42 +370,11 @@ impl Shepherd {
         })
     }
 
-    /// Asks descendants that could not be reached when the others were, and have come up now.
-    ///
-    /// Not before the dead are buried, and then with one look at a time: to walk past one of the dead costs
-    /// more than to reap it, and a storm makes thousands of them, out of those who are asked, too.
-    fn ask_on(&mut self) {
-        if self.unseen {
-            return;
-        }
-        let Some(live) = &mut self.live else { return };
-        let mut new = false;
-        live.asked.retain_mut(|asked| match asked.go_on() {
-            Look::Done => false,
-            Look::Quiet => true,
-            Look::New => {
-                new = true;
-                true
-            }
-        });
-        self.unseen = new;
-    }
-
     /// Kills what one call reaches.
     fn strike(&self) {
         self.cgroup.iter().for_each(Cgroup::kill);
         self.signal_group(SIGKILL);
         self.init().into_iter().for_each(Init::kill);
-    }
-
-    fn signal_group(&self, signal: i32) {
-        let Some(group) = self.group() else { return };
-        // A child that was just cloned may not have made its group yet: then it is alone in ours,
-        // and gets the signal by its own number.
-        if calls::kill_group(group, signal).is_err() {
-            // It is gone, or it is not ours to signal; what lives at the end is reported.
-            let _ = calls::kill(group, signal);
-        }
     }
 
     fn report(&mut self, reason: Reason, fate: Fate) {
@@ -432,7 +388,10 @@ impl Shepherd {
         });
         let put_right = by_itself && reason == Reason::Exited && self.pad.failure().is_none();
         self.give_terminal_back(if put_right { Modes::Keep } else { Modes::Restore });
-        let init = self.init().map(Init::pid);
+        let survivors = match (fate, self.machine.standing()) {
+            (Fate::Leaving, Standing::Busy(_)) => self.survivors(),
+            (Fate::Leaving, Standing::Kept | Standing::Idle) | (Fate::Idle, _) => Vec::new(),
+        };
         let Some(live) = &mut self.live else { return };
         drop(live.terminal.take());
         let event = match (live.leader, self.pad.failure()) {
@@ -450,12 +409,7 @@ impl Shepherd {
                 wall: calls::now().since(live.started),
                 usage: live.usage,
                 leftovers: core::mem::take(&mut live.leftovers),
-                survivors: match (fate, self.machine.standing()) {
-                    (Fate::Leaving, Standing::Busy(_)) => sweep::survivors(init),
-                    (Fate::Leaving, Standing::Kept | Standing::Idle) | (Fate::Idle, _) => {
-                        Vec::new()
-                    }
-                },
+                survivors,
                 namespaced: live.namespaced,
                 fate,
             }),

@@ -7,7 +7,7 @@
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicU64, Ordering};
+use core::sync::atomic::AtomicU64;
 use core::time::Duration;
 
 use netrunner_core::Time;
@@ -18,11 +18,11 @@ use netrunner_core::supervise::Standing;
 use crate::event_loop::{self, Birth};
 use crate::lane::{Flow, Lane};
 use crate::loan::{self, Loan};
-use crate::procfs::Kinship;
+use crate::standing::Slot;
 use crate::sys::abi::*;
 use crate::sys::calls::{self, Children};
 use crate::sys::{Errno, Fd, files};
-use crate::{stale, standing, sweep};
+use crate::{stale, sweep};
 
 /// The most shepherds of one client at a time; 512 KiB of address space, touched as needed.
 pub(crate) const SLOTS: usize = 64 << 10;
@@ -146,9 +146,8 @@ impl Watch {
             self.machine.handle_client_gone(calls::now());
         }
         if signals != 0 {
-            // At most one is pending; taken before the children are looked at.
-            let mut taken = [0; 128];
-            let _ = self.signals.read(&mut taken);
+            // Taken before the children are looked at.
+            calls::take_signals(&self.signals);
             self.see_children();
         }
     }
@@ -159,8 +158,7 @@ impl Watch {
         let mut sooner = |at: Time| next = Some(next.map_or(at, |next: Time| next.min(at)));
         if self.lane.is_none() {
             for (&pid, &slot) in &self.shepherds {
-                let standing = standing::decode(self.slots[slot].load(Ordering::Acquire));
-                match self.machine.judge(now, standing) {
+                match self.machine.judge(now, self.slot(slot).get()) {
                     Verdict::Leave => {}
                     Verdict::WaitUntil(at) => sooner(at),
                     Verdict::Kill => {
@@ -243,7 +241,7 @@ impl Watch {
         let Some(slot) = self.take_slot() else {
             return refuse(far_end, Errno(EAGAIN));
         };
-        self.slots[slot].store(standing::encode(Standing::Idle), Ordering::Release);
+        self.slot(slot).set(Standing::Idle);
         match calls::fork() {
             Ok(Some(shepherd)) => {
                 self.shepherds.insert(shepherd, slot);
@@ -258,7 +256,7 @@ impl Watch {
                     client: self.client.take(),
                     signals: self.signals.take(),
                     null: self.null.take(),
-                    slot: &self.slots[slot],
+                    slot: self.slot(slot),
                     session,
                     ignore_child_signal: self.ignore_child_signal,
                 });
@@ -270,12 +268,16 @@ impl Watch {
         }
     }
 
+    fn slot(&self, number: usize) -> Slot {
+        Slot::of(self.slots, number)
+    }
+
     fn take_slot(&mut self) -> Option<usize> {
         if let Some(slot) = self.free.pop() {
             return Some(slot);
         }
         let slot = self.used;
-        (slot < self.slots.len()).then(|| {
+        (slot < SLOTS).then(|| {
             self.used += 1;
             slot
         })
@@ -285,6 +287,9 @@ impl Watch {
     /// left; after any other end its tree is ours.
     fn see_children(&mut self) {
         while let Children::Ended(pid) = calls::peek_children() {
+            if let Some(&slot) = self.shepherds.get(&pid) {
+                sweep::take_over(pid, self.slot(slot));
+            }
             let Some(reaped) = calls::reap(pid) else { return };
             let strays = match self.shepherds.remove(&pid) {
                 Some(slot) => {
@@ -301,9 +306,7 @@ impl Watch {
 
     /// Whether anything of the client's commands is left but what it wanted to be kept.
     fn is_at_work(&self) -> bool {
-        let is_kept = |slot: &usize| {
-            standing::decode(self.slots[*slot].load(Ordering::Acquire)) == Standing::Kept
-        };
+        let is_kept = |slot: &usize| self.slot(*slot).get() == Standing::Kept;
         self.sweeping.is_some() || !self.shepherds.values().all(is_kept)
     }
 
@@ -311,14 +314,9 @@ impl Watch {
         sweep::kill_all(&|pid| self.shepherds.contains_key(&pid));
     }
 
-    /// Whether a child is no shepherd, or may be. One that has ended counts until it is reaped: it may
-    /// have left children of its own.
+    /// Whether a child is no shepherd, or may be.
     fn has_strays(&self) -> bool {
-        let children = Kinship::of_own_children().1;
-        // Out of descriptors there is no list, which is then shorter than what is known to be there.
-        let is_whole = children.len() >= self.shepherds.len()
-            && (!children.is_empty() || calls::peek_children() == Children::None);
-        !is_whole || children.iter().any(|pid| !self.shepherds.contains_key(pid))
+        sweep::has_others(&|pid| self.shepherds.contains_key(&pid), self.shepherds.len())
     }
 }
 

@@ -7,7 +7,7 @@ use netrunner_core::message::{CommandId, Pid, Process, Usage};
 
 use crate::child::Started;
 use crate::namespace::Init;
-use crate::sweep;
+use crate::sweep::Remains;
 use crate::sys::Fd;
 
 /// The command of the moment.
@@ -25,8 +25,8 @@ pub(crate) struct Live {
     pub(crate) init: Option<Init>,
     /// Whether it has had such a namespace.
     pub(crate) namespaced: bool,
-    /// Signals that some descendants could not be sent so far.
-    pub(crate) asked: Vec<sweep::Asked>,
+    /// What is known of what lives beside the leader.
+    pub(crate) remains: Remains,
 }
 
 /// The child itself, the leader of its group.
@@ -34,6 +34,7 @@ pub(crate) struct Live {
 pub(crate) enum Leader {
     Alive,
     /// Ended and not reaped: its number, and its group's, can't be reused.
+    #[cfg_attr(netrunner_portable, expect(dead_code, reason = "it is reaped at once there"))]
     Zombie,
     Reaped(i32),
 }
@@ -51,11 +52,12 @@ impl Live {
             leftovers: Vec::new(),
             namespaced: init.is_some(),
             init,
-            asked: Vec::new(),
+            remains: Remains::default(),
         }
     }
 
     /// Whether this is one of the two that are not left over.
+    #[cfg(not(netrunner_portable))]
     pub(crate) fn is_leader_or_init(&self, pid: Pid) -> bool {
         pid == self.pid || self.init.as_ref().is_some_and(|init| init.pid() == pid)
     }

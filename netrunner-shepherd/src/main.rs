@@ -1,28 +1,39 @@
-//! The program that runs beside a client's commands: guardian and shepherds, one tiny static binary.
+//! The program that runs beside a client's commands: guardian and shepherds, one tiny binary.
 //!
 //! The client starts it with a lane as descriptor 0. This first process is the starter: it takes the
 //! client's pidfd, or what stands in for it, from the lane, forks the guardian, and ends at once with the error number of a
 //! step that failed, or 0. The guardian forks the shepherds; nothing is executed again.
 //!
 //! `build.rs` compiles this file with `rustc` itself, so it uses nothing but `netrunner-core`.
+//!
+//! What only Linux has, and what takes its place elsewhere, are modules of the same shape, here and in `portable`,
+//! chosen by one cfg. Linux can be made to use the others (`docs/PORTABLE.md`).
 
 #![cfg_attr(not(test), no_std, no_main)]
 #![cfg_attr(test, allow(dead_code))]
 
 extern crate alloc;
 
+#[cfg_attr(netrunner_portable, path = "portable/cgroup.rs")]
 mod cgroup;
 mod child;
 mod event_loop;
 mod guardian;
+#[cfg(not(netrunner_portable))]
 mod init;
 mod lane;
+#[cfg_attr(netrunner_portable, path = "portable/lineage.rs")]
+mod lineage;
 mod live;
 mod loan;
+#[cfg_attr(netrunner_portable, path = "portable/namespace.rs")]
 mod namespace;
+#[cfg(not(netrunner_portable))]
 mod procfs;
+#[cfg_attr(netrunner_portable, path = "portable/stale.rs")]
 mod stale;
 mod standing;
+#[cfg_attr(netrunner_portable, path = "portable/sweep.rs")]
 mod sweep;
 mod sys;
 mod terminal;
@@ -32,7 +43,7 @@ use netrunner_core::message::{CommandId, Event, Order, SpawnFailed, Step};
 use guardian::Charge;
 use lane::{Flow, Lane};
 use sys::abi::*;
-use sys::{Errno, Fd, calls};
+use sys::{Errno, Fd, calls, files};
 
 #[cfg(not(test))]
 mod program {
@@ -71,8 +82,9 @@ fn begin() -> Result<(), Errno> {
     for signal in LIBC_INTERNAL {
         calls::reset_signal(signal);
     }
-    close_inherited();
-    procfs::check_numbers()?;
+    // What the client had open without close-on-exec, so that no child inherits it from here.
+    files::close_from(3);
+    lineage::check_numbers()?;
     let socket = Fd::own(0).duplicate(3)?;
     let null = calls::open(c"/dev/null", O_RDWR)?.duplicate(3)?;
     // 0 to 2 are taken from here on, so no descriptor that a client passes ever lands there.
@@ -83,7 +95,7 @@ fn begin() -> Result<(), Errno> {
     let client = take_charge(&mut lane)?;
     // What the guardian needs is made here, where a failure still has somebody to hear of it.
     let signals = calls::child_signals()?;
-    let slots = calls::shared_words(guardian::SLOTS)?;
+    let slots = calls::shared_words(guardian::SLOTS * standing::WORDS)?;
     if calls::fork()?.is_none() {
         guardian::run(Charge { lane, client, signals, null, slots, ignore_child_signal });
     }
@@ -106,19 +118,6 @@ fn take_charge(lane: &mut Lane) -> Result<Fd, Errno> {
         calls::poll(&mut fds, None)?;
         if lane.receive() == Flow::Ended {
             return Err(Errno(ESRCH));
-        }
-    }
-}
-
-/// Closes what the client had open without close-on-exec, so that no child inherits it from here.
-fn close_inherited() {
-    if calls::close_range(3, u32::MAX).is_ok() {
-        return;
-    }
-    // Before Linux 5.9. The directory that is being read is among them, and closed when it is dropped.
-    for number in procfs::numbers(c"/proc/self/fd") {
-        if number.0 > 2 {
-            calls::close_number(number.0 as i32);
         }
     }
 }

@@ -22,6 +22,7 @@ use netrunner_core::Time;
 use netrunner_core::message::{MAX_NAMED, Pid, Process};
 
 use crate::procfs::{self, Kinship};
+use crate::standing::Slot;
 use crate::sys::Fd;
 use crate::sys::abi::SIGKILL;
 use crate::sys::calls::{self, Children, group_of, kill, open_pidfd_if_any, signal_pidfd};
@@ -62,6 +63,25 @@ impl Held {
             Hold::Child | Hold::Nothing => true,
             Hold::Pidfd(pidfd) => signal_pidfd(pidfd, 0).is_ok(),
         }
+    }
+}
+
+/// What is known of what lives beside a child.
+#[derive(Default)]
+pub(crate) struct Remains {
+    /// Signals that some descendants could not be sent so far.
+    pub(crate) asked: Vec<Asked>,
+}
+
+impl Remains {
+    /// Never: whoever comes up is heard of.
+    pub(crate) fn deadline(&self) -> Option<Time> {
+        None
+    }
+
+    /// So no look is ever due.
+    pub(crate) fn is_due(&self, _: Time) -> bool {
+        false
     }
 }
 
@@ -224,4 +244,17 @@ pub(crate) fn survivors(init: Option<Pid>) -> Vec<Process> {
         survivors.push(Process { pid: calls::own_pid(), name: b"unknown, below".to_vec() });
     }
     survivors
+}
+
+/// A shepherd has ended, and is not reaped. What it has left comes to the guardian by itself.
+pub(crate) fn take_over(_: Pid, _: Slot) {}
+
+/// Whether there is a child that `is_known` does not know, or may be; of those that it knows there are so many.
+/// One that has ended counts until it is reaped: it may have left children of its own.
+pub(crate) fn has_others(is_known: &dyn Fn(Pid) -> bool, known: usize) -> bool {
+    let children = Kinship::of_own_children().1;
+    // Out of descriptors there is no list, which is then shorter than what is known to be there.
+    let is_whole = children.len() >= known
+        && (!children.is_empty() || calls::peek_children() == Children::None);
+    !is_whole || children.iter().any(|&pid| !is_known(pid))
 }

@@ -9,9 +9,9 @@ use netrunner_core::Time;
 use netrunner_core::message::Pid;
 use netrunner_core::spawn::Spawn;
 use netrunner_core::supervise::Supervisor;
-use netrunner_core::terminal::{Deed, Handover, Holder, JobControl, Overseer};
+use netrunner_core::terminal::{Deed, Handover, Holder, JobControl};
 
-use crate::procfs;
+use crate::lineage::{guardian, is_below, overseer};
 use crate::sys::Fd;
 use crate::sys::abi::{SIGCONT, SIGHUP, Termios};
 use crate::sys::calls::{group_of, kill_group, now, own_pid, set_session};
@@ -40,14 +40,6 @@ pub(crate) enum Client {
     GoesOn,
 }
 
-impl Client {
-    /// What was read from a `signalfd(2)`: 128 bytes per signal, its number first.
-    pub(crate) fn of_signals(read: &[u8]) -> Client {
-        let continued = read.chunks(128).any(|info| i32::from(info[0]) == SIGCONT);
-        if continued { Client::GoesOn } else { Client::Silent }
-    }
-}
-
 /// What becomes of the terminal's modes when the command has it no more.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Modes {
@@ -64,9 +56,6 @@ pub(crate) enum Given {
     /// It is somebody else's, or nobody is left to have it.
     NotOurs,
 }
-
-/// How far up a process's origins are followed.
-const GENERATIONS: usize = 64;
 
 impl Job {
     /// For a command that is about to be started; none for one without a terminal.
@@ -275,46 +264,4 @@ fn controlling_terminal(passed: &[Fd]) -> Option<Fd> {
         Some(Ok(copy)) => Some(copy),
         Some(Err(_)) | None => tty::open_terminal().ok(),
     }
-}
-
-/// The guardian, if it lives: whoever adopted us when it died has children of all kinds.
-fn guardian() -> Option<Pid> {
-    let origin = tty::origin();
-    (procfs::name(origin) == crate::guardian::NAME.to_bytes()).then_some(origin)
-}
-
-/// Whether a process descends from another. An origin that has ended cuts the line.
-fn is_below(pid: Pid, ancestor: Pid) -> bool {
-    let mut pid = pid;
-    for _ in 0..GENERATIONS {
-        match procfs::stat(pid) {
-            Some(stat) if stat.parent == ancestor.0 => return true,
-            Some(stat) if stat.parent > 1 => pid = Pid(stat.parent),
-            Some(_) | None => return false,
-        }
-    }
-    false
-}
-
-/// Whether somebody would continue the group if it were stopped: as the kernel sees it, a process
-/// of the session whose child is in the group and which is not in it itself (`setpgid(2)`). Our own
-/// kind does not count: a shepherd is the guardian's child, and may be in the group just now.
-fn overseer(group: Pid) -> Overseer {
-    let ours = tty::session_of(own_pid());
-    let guardian = guardian();
-    for pid in procfs::numbers(c"/proc") {
-        if group_of(pid) != Some(group) {
-            continue;
-        }
-        let Some(stat) = procfs::stat(pid).filter(|stat| !stat.zombie) else { continue };
-        let origin = Pid(stat.parent);
-        let outside = origin.0 > 1
-            && Some(origin) != guardian
-            && tty::session_of(origin) == ours
-            && group_of(origin) != Some(group);
-        if outside {
-            return Overseer::Shell;
-        }
-    }
-    Overseer::Nobody
 }

@@ -1,11 +1,14 @@
 //! Which children have ended, and when each is reaped: the leader last, as its zombie pins its number.
 
-use netrunner_core::message::Pid;
+use alloc::vec::Vec;
+
+use netrunner_core::message::{Pid, Process};
 use netrunner_core::supervise::Standing;
 
 use super::{Leader, Shepherd};
 use crate::namespace::Init;
 use crate::procfs::Kinship;
+use crate::sweep::{self, Look, Reached};
 use crate::sys::calls::{self, Children};
 
 /// In a fork storm children end faster than they are reaped. After so many the lane is heard, or a kill
@@ -26,6 +29,69 @@ impl Shepherd {
                 }
                 Children::Ended(_) | Children::Alive | Children::None => return,
             }
+        }
+    }
+
+    /// Asks everybody below to end, or to go on.
+    pub(super) fn ask_tree(&mut self, signal: i32) {
+        self.bury();
+        let group = self.group();
+        let due = self.machine.deadline();
+        let asked = sweep::signal_once(group, signal, due, || self.signal_group(signal));
+        if let Some(live) = &mut self.live {
+            live.remains.asked.push(asked);
+        }
+        self.ask_on();
+    }
+
+    /// Kills everybody below, but for what comes up meanwhile.
+    pub(super) fn sweep(&mut self) {
+        self.bury();
+        if sweep::kill_all(&|_| false) == Reached::Children {
+            self.machine.handle_shallow_sweep(calls::now());
+        }
+    }
+
+    /// Writes down what lives beside the child.
+    pub(super) fn note_leftovers(&mut self) {
+        if let Some(live) = &mut self.live {
+            live.leftovers = sweep::name_all(&|pid| live.is_leader_or_init(pid));
+        }
+    }
+
+    /// What is still alive at the end.
+    pub(super) fn survivors(&self) -> Vec<Process> {
+        sweep::survivors(self.init().map(Init::pid))
+    }
+
+    /// Asks descendants that could not be reached when the others were, and have come up now.
+    ///
+    /// Not before the dead are buried, and then with one look at a time: to walk past one of the dead costs
+    /// more than to reap it, and a storm makes thousands of them, out of those who are asked, too.
+    pub(super) fn ask_on(&mut self) {
+        if self.unseen {
+            return;
+        }
+        let Some(live) = &mut self.live else { return };
+        let mut new = false;
+        live.remains.asked.retain_mut(|asked| match asked.go_on() {
+            Look::Done => false,
+            Look::Quiet => true,
+            Look::New => {
+                new = true;
+                true
+            }
+        });
+        self.unseen = new;
+    }
+
+    pub(super) fn signal_group(&self, signal: i32) {
+        let Some(group) = self.group() else { return };
+        // A child that was just cloned may not have made its group yet: then it is alone in ours,
+        // and gets the signal by its own number.
+        if calls::kill_group(group, signal).is_err() {
+            // It is gone, or it is not ours to signal; what lives at the end is reported.
+            let _ = calls::kill(group, signal);
         }
     }
 

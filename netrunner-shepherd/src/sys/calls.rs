@@ -363,6 +363,19 @@ pub(crate) fn child_signals() -> Result<Fd, Errno> {
     check(unsafe { syscall(NR_SIGNALFD4, arguments) }).map(|number| Fd(number as i32))
 }
 
+/// What a forked copy reads its signals from: the same.
+pub(crate) fn inherit_signals(origins: Fd) -> Result<Fd, Errno> {
+    Ok(origins)
+}
+
+/// Takes the signals that have come, and says whether `SIGCONT` was among them. There are at most two, as a
+/// pending one swallows the next of its kind: 128 bytes for each, its number first (`signalfd(2)`).
+pub(crate) fn take_signals(signals: &Fd) -> bool {
+    let mut taken = [0; 256];
+    let length = signals.read(&mut taken).unwrap_or(0);
+    taken[..length].chunks(128).any(|info| i32::from(info[0]) == SIGCONT)
+}
+
 /// What one page table of the lowest level covers.
 const SPAN: usize = 2 << 20;
 

@@ -6,6 +6,7 @@ use core::time::Duration;
 use super::abi::*;
 use super::arch::syscall;
 use super::calls::{self, Errno, Fd, check, plain};
+use crate::procfs;
 
 /// Opens what `name` is in `directory`, but no link.
 pub(crate) fn open_at(directory: &Fd, name: &CStr, flags: i32) -> Result<Fd, Errno> {
@@ -13,6 +14,19 @@ pub(crate) fn open_at(directory: &Fd, name: &CStr, flags: i32) -> Result<Fd, Err
     let arguments = [directory.number() as usize, name.as_ptr() as usize, flags, 0, 0, 0];
     // SAFETY: the name ends with a NUL.
     check(unsafe { syscall(NR_OPENAT, arguments) }).map(|number| Fd::own(number as i32))
+}
+
+/// Closes every descriptor from `first` on.
+pub(crate) fn close_from(first: i32) {
+    if calls::close_range(first as u32, u32::MAX).is_ok() {
+        return;
+    }
+    // Before Linux 5.9. The directory that is being read is among them, and closed when it is dropped.
+    for number in procfs::numbers(c"/proc/self/fd") {
+        if number.0 as i32 >= first {
+            calls::close_number(number.0 as i32);
+        }
+    }
 }
 
 /// Writes by one call.

@@ -15,23 +15,41 @@
 //! | `socket` | `sendmsg` and `recvmsg` with descriptors |
 //! | `tty` | terminals and job control |
 //! | `window` | the clone-to-exec window, and the ways to make the child's process |
+//! | `posix` | the same by the system's libc, for systems that are not Linux |
 
-#[cfg(not(all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))))]
+#[cfg(not(any(
+    netrunner_portable,
+    all(target_os = "linux", any(target_arch = "x86_64", target_arch = "aarch64"))
+)))]
 compile_error!("the shepherd knows the system calls of Linux on x86-64 and 64-bit ARM only");
 
+#[cfg(not(netrunner_portable))]
 pub(crate) mod abi;
+#[cfg(not(netrunner_portable))]
 pub(crate) mod calls;
+#[cfg(not(netrunner_portable))]
 pub(crate) mod files;
+#[cfg(not(netrunner_portable))]
 pub(crate) mod memory;
+#[cfg(not(netrunner_portable))]
 pub(crate) mod socket;
+#[cfg(not(netrunner_portable))]
 pub(crate) mod tty;
+#[cfg(not(netrunner_portable))]
 pub(crate) mod window;
 
-#[cfg(target_arch = "aarch64")]
+#[cfg(all(target_arch = "aarch64", not(netrunner_portable)))]
 #[path = "aarch64.rs"]
 mod arch;
-#[cfg(target_arch = "x86_64")]
+#[cfg(all(target_arch = "x86_64", not(netrunner_portable)))]
 #[path = "x86_64.rs"]
 mod arch;
+
+#[cfg(netrunner_portable)]
+mod posix;
+#[cfg(all(netrunner_portable, not(test)))]
+pub(crate) use posix::memory;
+#[cfg(netrunner_portable)]
+pub(crate) use posix::{abi, calls, files, socket, tty, window};
 
 pub(crate) use calls::{Errno, Fd};
