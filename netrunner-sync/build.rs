@@ -1,5 +1,6 @@
 //! Tells the crate whether the compiler's standard library has `std::io::pipe` (1.87), so that
-//! `Stdio` can be made from its ends while older compilers still build the rest.
+//! `Stdio` can be made from its ends while older compilers still build the rest; and chooses the portable form
+//! where the system is not Linux.
 
 use std::env;
 use std::process::Command;
@@ -7,6 +8,9 @@ use std::process::Command;
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
     println!("cargo::rustc-check-cfg=cfg(has_io_pipe)");
+    if env::var_os("CARGO_CFG_TARGET_OS").is_some_and(|system| system != "linux") {
+        println!("cargo::rustc-cfg=netrunner_portable");
+    }
     if minor_version().is_some_and(|minor| minor >= 87) {
         println!("cargo::rustc-cfg=has_io_pipe");
     }

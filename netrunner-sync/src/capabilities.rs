@@ -5,7 +5,9 @@ use std::path::PathBuf;
 
 use netrunner_cgroup::Place;
 
+#[cfg(not(netrunner_portable))]
 mod cgroups;
+#[cfg_attr(netrunner_portable, path = "portable/probe.rs")]
 pub(crate) mod probe;
 
 /// What this system offers, as [`capabilities`] found it.
@@ -160,14 +162,17 @@ impl Capability {
     }
 }
 
+/// How much depends on what only Linux has: the portable form does without, and promises less.
+const LINUX: Need = if cfg!(netrunner_portable) { Need::Better } else { Need::Required };
+
 impl Capabilities {
     /// Every capability with its name and the need for it, the most needed first.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Need, &Capability)> {
         [
             ("program", Need::Required, &self.program),
-            ("proc_mount", Need::Required, &self.proc_mount),
-            ("subreaper", Need::Required, &self.subreaper),
-            ("parent_death_signal", Need::Required, &self.parent_death_signal),
+            ("proc_mount", LINUX, &self.proc_mount),
+            ("subreaper", LINUX, &self.subreaper),
+            ("parent_death_signal", LINUX, &self.parent_death_signal),
             ("memfd", Need::Better, &self.memfd),
             ("pidfd", Need::Better, &self.pidfd),
             ("close_range", Need::Better, &self.close_range),

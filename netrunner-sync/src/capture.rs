@@ -14,6 +14,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
+use crate::bell::Bell;
 use crate::ear::Blocking;
 use crate::engine::Attempt;
 use crate::error::Result;
@@ -268,9 +269,9 @@ impl Capture {
         &mut self,
         running: &Running,
         lane: Option<(&Role<'_>, &Arc<Shepherd>)>,
-        bell: Option<&OwnedFd>,
+        bell: Option<&Bell>,
     ) -> Result<Progress> {
-        let word = lane.map(|(_, shepherd)| &**shepherd.socket()).or(bell);
+        let word = lane.map(|(_, shepherd)| &**shepherd.socket()).or(bell.map(Bell::fd));
         let feed = self.feed.as_ref().map(Feed::pipe);
         let [word, feed, stdout, stderr] = turn::wait(
             running,
@@ -295,7 +296,7 @@ impl Capture {
         Ok(match (word, lane, bell) {
             (true, Some((role, shepherd)), _) => role.read(shepherd, Blocking::No),
             (true, None, Some(bell)) => {
-                turn::hush(bell);
+                bell.hush();
                 Progress::Waiting
             }
             _ => Progress::Waiting,

@@ -126,6 +126,11 @@ pub(crate) fn make(command: &Command) -> Result<Option<Arc<Group>>> {
         (Containment::Cgroup, Need::IfAvailable) => wanted.if_available(),
         (Containment::Tree | Containment::PidNamespace, _) => wanted,
     };
+    if cfg!(netrunner_portable) {
+        let step = format!("make a cgroup for `{}`", shown(&command.program));
+        let refused = || Error::uncontained(step, io::Error::from(io::ErrorKind::Unsupported));
+        return if wanted.is_required() { Err(refused()) } else { Ok(None) };
+    }
     sweep_once();
     let made = wanted.create().map_err(|cause| {
         let step = format!("make a cgroup for `{}`", shown(&command.program));

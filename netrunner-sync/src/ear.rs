@@ -3,20 +3,18 @@
 
 use std::collections::VecDeque;
 use std::fmt;
-use std::io::{self, IoSliceMut};
-use std::mem::MaybeUninit;
+use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Weak;
 
 use netrunner_core::client::{Conversation, Heard};
 use netrunner_core::message::{Event, Pid};
 use netrunner_core::wire::{Inbox, MAX_EVENT, WireError};
-use rustix::cmsg_space;
 use rustix::io::Errno;
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags};
 
 use crate::kin::{self, Kin};
 use crate::lane::above_stdio;
+use crate::receive;
 
 /// What an ear has heard of the lane itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +33,7 @@ pub(crate) enum Sound {
 }
 
 /// More than the events of one read can announce; the rest is hostile, and closed.
-const MOST_DESCRIPTORS: usize = 4;
+pub(crate) const MOST_DESCRIPTORS: usize = 4;
 
 /// Whether to wait for the first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -101,39 +99,24 @@ impl Ear {
     /// Receives once. [`Ear::next`] has to be asked until it has nothing more before the next time,
     /// which is what bounds the memory of both.
     pub(crate) fn receive(&mut self, socket: &OwnedFd, blocking: Blocking) -> io::Result<Sound> {
-        let mut flags = RecvFlags::CMSG_CLOEXEC;
-        if blocking == Blocking::No {
-            flags |= RecvFlags::DONTWAIT;
-        }
-        let mut space =
-            [MaybeUninit::uninit(); cmsg_space!(ScmCredentials(1), ScmRights(MOST_DESCRIPTORS))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut room = [IoSliceMut::new(self.inbox.room())];
-        let received = match rustix::net::recvmsg(socket, &mut room, &mut control, flags) {
+        let received = match receive::once(socket, self.inbox.room(), blocking) {
             Ok(received) => received,
             Err(Errno::AGAIN | Errno::INTR) => return Ok(Sound::Silence),
             Err(Errno::CONNRESET) => return Ok(Sound::Reset),
             Err(errno) => return Err(errno.into()),
         };
-        self.had_no_room |= received.flags.contains(ReturnFlags::CTRUNC);
-        for message in control.drain() {
-            match message {
-                // A client without room for descriptors gets the message without them, and does
-                // without: each is a second way to do something, never the only one.
-                RecvAncillaryMessage::ScmRights(descriptors) => {
-                    for fd in descriptors {
-                        match above_stdio(fd) {
-                            Ok(fd) => self.descriptors.push_back(fd),
-                            Err(_) => self.had_no_room = true,
-                        }
-                    }
-                    self.descriptors.truncate(MOST_DESCRIPTORS);
-                }
-                RecvAncillaryMessage::ScmCredentials(sender) => {
-                    self.sender = sender.pid.as_raw_pid().try_into().ok();
-                }
-                _ => {}
+        self.had_no_room |= received.cut_short;
+        // A client without room for descriptors gets the message without them, and does without: each is a
+        // second way to do something, never the only one.
+        for fd in received.descriptors {
+            match above_stdio(fd) {
+                Ok(fd) => self.descriptors.push_back(fd),
+                Err(_) => self.had_no_room = true,
             }
+        }
+        self.descriptors.truncate(MOST_DESCRIPTORS);
+        if received.sender.is_some() {
+            self.sender = received.sender;
         }
         if received.bytes == 0 {
             return Ok(Sound::Closed);
@@ -178,7 +161,7 @@ impl Ear {
     /// The pidfd of a hello, if it is the sender's. One whose process has ended can hurt nobody.
     fn own(&self, pid: Pid, pidfd: Option<OwnedFd>) -> Result<Option<OwnedFd>, Nonsense> {
         let itself = match pidfd.as_ref().map(kin::of) {
-            _ if self.sender != Some(pid.0) => false,
+            _ if !receive::is_from(self.sender, pid.0) => false,
             Some(Kin::Is { pid: found, .. }) => found == pid.0,
             Some(Kin::NoProcess) => false,
             Some(Kin::Ended) | None => true,
@@ -221,7 +204,7 @@ impl Ear {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, not(netrunner_portable)))]
 mod tests {
     use super::*;
     use crate::lane::{is_above_stdio, pair, send};

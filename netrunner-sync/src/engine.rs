@@ -228,6 +228,7 @@ impl Attempt {
 }
 
 /// The guardian that a command would have now; it is started if there is none.
+#[cfg(not(netrunner_portable))]
 pub(crate) fn guardian() -> Result<Arc<Guardian>> {
     let runtime = Runtime::current();
     let rights = Rights::now().map_err(credentials_unknown)?;

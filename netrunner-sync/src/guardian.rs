@@ -7,9 +7,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use netrunner_core::message::{Order, Session};
-use rustix::fs::{AtFlags, CWD};
+use rustix::fs::Stat;
 use rustix::process::{Pid, WaitId, WaitIdOptions};
 
+use crate::adoption;
 use crate::error::{Error, Result};
 use crate::lane;
 use crate::pidfd;
@@ -40,10 +41,12 @@ struct Directory {
 }
 
 impl Directory {
-    /// Asks for the descriptor's own sake: `stat(".")` fails in a directory that can't be searched.
     fn current() -> Option<Directory> {
-        let stat = rustix::fs::statat(CWD, "", AtFlags::EMPTY_PATH).ok()?;
-        Some(Directory { device: stat.st_dev, inode: stat.st_ino })
+        crate::sys::current_directory().ok().map(Directory::of)
+    }
+
+    fn of(stat: Stat) -> Directory {
+        Directory { device: stat.st_dev, inode: stat.st_ino }
     }
 }
 
@@ -101,9 +104,7 @@ impl Guardian {
     /// Tells it where the client's cgroups are: what client and shepherds leave there when all of them are
     /// killed is removed by it. To be told before a command is in a group.
     pub(crate) fn look_after_groups(&self, below: BorrowedFd<'_>) {
-        let place = rustix::fs::fstat(below)
-            .ok()
-            .map(|stat| Directory { device: stat.st_dev, inode: stat.st_ino });
+        let place = rustix::fs::fstat(below).ok().map(Directory::of);
         // Held while it is told: nobody may take for told what still waits to be sent.
         let mut groups = self.groups.lock().unwrap_or_else(PoisonError::into_inner);
         if *groups == place {
@@ -119,6 +120,7 @@ impl Guardian {
 
     /// Lends it what it needs to give back a make's tokens: the end of a socket, that of the pipe in which
     /// the tokens are, and that of make's pipe. See [`Order::Loan`].
+    #[cfg(not(netrunner_portable))]
     pub(crate) fn look_after_tokens(&self, ends: [BorrowedFd<'_>; 3]) -> io::Result<()> {
         let mut bytes = Vec::new();
         Order::Loan.encode(&mut bytes);
@@ -137,9 +139,7 @@ impl Guardian {
         if self.home.get().is_some_and(|home| Directory::current() == Some(*home)) {
             return Ok(None);
         }
-        let flags =
-            rustix::fs::OFlags::PATH | rustix::fs::OFlags::DIRECTORY | rustix::fs::OFlags::CLOEXEC;
-        let directory = rustix::fs::open(".", flags, rustix::fs::Mode::empty())
+        let directory = rustix::fs::open(".", crate::sys::DIRECTORY, rustix::fs::Mode::empty())
             .map_err(|errno| Error::system("pass on the current directory `.`", errno))?;
         Ok(Some(directory))
     }
@@ -179,34 +179,9 @@ impl Guardian {
     /// False while it has closed its lane but has not ended: a dying process does these one after the
     /// other.
     pub(crate) fn reap(&self) -> bool {
-        let Some(group) = self.group.get().filter(|_| adopts()) else { return true };
+        let Some(group) = self.group.get().filter(|_| adoption::adopts()) else { return true };
         let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
         // ECHILD: it was not ours.
         !matches!(rustix::process::waitid(WaitId::Pgid(Some(*group)), options), Ok(None))
     }
-}
-
-/// Whether orphans may become children of this client: it is PID 1 or a subreaper.
-pub(crate) fn adopts() -> bool {
-    rustix::process::getpid().is_init()
-        || rustix::process::child_subreaper().is_ok_and(|yes| yes.is_some())
-}
-
-/// Reaps a shepherd that a guardian has left to this client, where there is no pidfd of it. False if
-/// it is not known to be reaped: it may be the guardian's, and become ours when that has ended.
-///
-/// Without a pidfd the number might be another child's by now, so its name is asked for: no other
-/// child of the client calls itself that.
-pub(crate) fn reap_shepherd(pid: Pid) -> bool {
-    let Ok(stat) = std::fs::read(format!("/proc/{}/stat", pid.as_raw_nonzero())) else {
-        return true;
-    };
-    let stat = String::from_utf8_lossy(&stat);
-    let Some((_, rest)) = stat.split_once("(nr-shepherd) ") else { return true };
-    let parent = rest.split(' ').nth(1).and_then(|number| number.parse::<i32>().ok());
-    if parent != Some(rustix::process::getpid().as_raw_nonzero().get()) {
-        return false;
-    }
-    let options = WaitIdOptions::EXITED | WaitIdOptions::NOHANG;
-    !matches!(rustix::process::waitid(WaitId::Pid(pid), options), Ok(None))
 }

@@ -21,6 +21,7 @@ use crate::wiring::Streams;
 mod active;
 mod drive;
 mod handle;
+#[cfg_attr(netrunner_portable, path = "portable/loan.rs")]
 mod loan;
 mod queue;
 mod retries;

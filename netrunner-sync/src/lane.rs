@@ -10,10 +10,7 @@ use netrunner_core::wire::MAX_DESCRIPTORS;
 use rustix::cmsg_space;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{
-    AddressFamily, SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketFlags, SocketType,
-    sockopt,
-};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
 
 use crate::time::until;
 
@@ -34,11 +31,7 @@ pub(crate) fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
 
 /// Both ends of a new socket: ours, and the one that is passed away.
 pub(crate) fn pair() -> io::Result<(OwnedFd, OwnedFd)> {
-    let flags = SocketFlags::CLOEXEC;
-    let (ours, theirs) =
-        rustix::net::socketpair(AddressFamily::UNIX, SocketType::STREAM, flags, None)?;
-    // Before the other end is anybody else's, so that the kernel names every sender.
-    sockopt::set_socket_passcred(&ours, true)?;
+    let (ours, theirs) = crate::sys::socket_pair()?;
     Ok((above_stdio(ours)?, theirs))
 }
 

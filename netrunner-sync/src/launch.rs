@@ -1,28 +1,22 @@
 //! Where the shepherd's program comes from, and how its first process is started.
 //!
-//! The program is executed from memory: nothing is installed, nothing touches the disk, and what
-//! runs is what this crate was built with. Where memory files can't be executed, an unlinked file
-//! in a private place stands in.
+//! Nothing is installed, and what runs is what this crate was built with; [`image`](crate::image) has it as a
+//! file that can be executed.
 
-use std::ffi::OsString;
-use std::fs::File;
-use std::io::{self, Write};
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use rustix::event::{PollFd, PollFlags, poll};
-use rustix::fs::{MemfdFlags, Mode, OFlags, SealFlags, StatVfsMountFlags};
-use rustix::io::Errno;
-use rustix::process::{Pid, WaitId, WaitIdOptions};
+use rustix::process::Pid;
 
 use crate::capabilities::ShepherdSource;
 use crate::error::{Error, Result};
+use crate::image;
 use crate::lane::{PATIENCE, above_stdio};
 use crate::pidfd;
-use crate::time::until;
 
 /// The variable that names another program, for trying one out.
 const VARIABLE: &str = "NETRUNNER_SHEPHERD";
@@ -47,11 +41,10 @@ pub(crate) fn start(explicit: Option<&Path>, lane: OwnedFd, ours: &OwnedFd) -> R
         ShepherdSource::Embedded => {}
     }
     let mut first = None;
-    for image in images(netrunner_shepherd::BYTES) {
-        let started = image.map_err(Failure::Image).and_then(|image| {
-            let path = format!("/proc/self/fd/{}", image.as_raw_fd());
-            run(path.as_ref(), lane.try_clone().map_err(Failure::Image)?)
-        });
+    for image in image::all(netrunner_shepherd::BYTES) {
+        let started = image
+            .map_err(Failure::Image)
+            .and_then(|image| run(&image.path(), lane.try_clone().map_err(Failure::Image)?));
         match started {
             Ok(group) => return Ok(group),
             // The other forms would run out of the same.
@@ -82,7 +75,7 @@ pub(crate) fn source(explicit: Option<PathBuf>) -> ShepherdSource {
 
 /// Why there is no guardian.
 #[derive(Debug)]
-enum Failure {
+pub(crate) enum Failure {
     /// This form of the program can't be executed; another may.
     Image(io::Error),
     /// It was executed and failed. It may have taken the order out of the lane: nobody else would
@@ -91,7 +84,7 @@ enum Failure {
 }
 
 impl Failure {
-    fn cause(self) -> io::Error {
+    pub(crate) fn cause(self) -> io::Error {
         match self {
             Failure::Image(cause) | Failure::Program(cause) => cause,
         }
@@ -112,66 +105,8 @@ fn failed(path: &Path, cause: io::Error) -> Error {
     Error::system(format!("start the shepherds' program `{}`", path.display()), cause)
 }
 
-/// The program as an executable file, in every form that may work, each made when it is needed.
-fn images(bytes: &'static [u8]) -> impl Iterator<Item = io::Result<OwnedFd>> {
-    let in_memory = std::iter::once_with(move || in_memory(bytes));
-    in_memory.chain(private_places().map(move |place| unlinked(&place, bytes)))
-}
-
-/// A sealed memory file.
-fn in_memory(bytes: &[u8]) -> io::Result<OwnedFd> {
-    let flags = MemfdFlags::CLOEXEC | MemfdFlags::ALLOW_SEALING;
-    let name = "netrunner-shepherd";
-    // MFD_EXEC is needed where `vm.memfd_noexec` is 1, and unknown before Linux 6.3.
-    // <https://docs.kernel.org/userspace-api/mfd_noexec.html>
-    let fd = match rustix::fs::memfd_create(name, flags | MemfdFlags::EXEC) {
-        Err(Errno::INVAL) => rustix::fs::memfd_create(name, flags)?,
-        result => result?,
-    };
-    let mut file = File::from(above_stdio(fd)?);
-    file.write_all(bytes)?;
-    let seals = SealFlags::WRITE | SealFlags::GROW | SealFlags::SHRINK | SealFlags::SEAL;
-    rustix::fs::fcntl_add_seals(&file, seals)?;
-    Ok(file.into())
-}
-
-/// Where an executable file may be allowed.
-fn private_places() -> impl Iterator<Item = PathBuf> {
-    let variable = |name: &str| std::env::var_os(name).filter(|value| !value.is_empty());
-    let trusted = !crate::sys::is_privileged_by_exec();
-    let named = ["XDG_RUNTIME_DIR", "TMPDIR", "XDG_CACHE_HOME", "HOME"].map(variable);
-    let fixed = ["/tmp", "/var/tmp", "/dev/shm"].map(|place| Some(OsString::from(place)));
-    let named = named.into_iter().filter(move |_| trusted);
-    named.chain(fixed).flatten().map(PathBuf::from)
-}
-
-/// Whether one of these places takes files without a name and lets them be executed.
-pub(crate) fn has_private_place() -> bool {
-    private_places().any(|place| {
-        let Ok(file) = rustix::fs::open(&place, UNLINKED, Mode::RUSR | Mode::XUSR) else {
-            return false;
-        };
-        rustix::fs::fstatvfs(&file)
-            .is_ok_and(|stat| !stat.f_flag.contains(StatVfsMountFlags::NOEXEC))
-    })
-}
-
-/// O_EXCL: it can't get a name later either.
-const UNLINKED: OFlags =
-    OFlags::TMPFILE.union(OFlags::EXCL).union(OFlags::RDWR).union(OFlags::CLOEXEC);
-
-/// A file without a name, open for reading alone: one that is open for writing can't be executed.
-fn unlinked(place: &Path, bytes: &[u8]) -> io::Result<OwnedFd> {
-    let fd = rustix::fs::open(place, UNLINKED, Mode::RUSR | Mode::XUSR)?;
-    let mut writer = File::from(above_stdio(fd)?);
-    writer.write_all(bytes)?;
-    let reader = File::open(format!("/proc/self/fd/{}", writer.as_raw_fd()))?;
-    drop(writer);
-    above_stdio(reader.into())
-}
-
 /// Runs the starter to its end.
-fn run(program: &Path, lane: OwnedFd) -> Result<Option<Pid>, Failure> {
+pub(crate) fn run(program: &Path, lane: OwnedFd) -> Result<Option<Pid>, Failure> {
     // Theirs, to see whether it is read.
     let orders = lane.try_clone().and_then(above_stdio).map_err(Failure::Image)?;
     // Nothing here makes std leave posix_spawn for fork, which takes long in a large client.
@@ -189,7 +124,7 @@ fn run(program: &Path, lane: OwnedFd) -> Result<Option<Pid>, Failure> {
     };
     let pidfd = pidfd::open(pid).and_then(|pidfd| pidfd.map(above_stdio).transpose());
     match pidfd {
-        Ok(Some(pidfd)) => reap(&pidfd, pid, &orders).map_err(Failure::Program)?,
+        Ok(Some(pidfd)) => pidfd::reap(&pidfd, pid, &orders).map_err(Failure::Program)?,
         Ok(None) => reap_by_number(&mut starter).map_err(Failure::Program)?,
         // A client that waits for all its children has been quicker, or ignores SIGCHLD.
         Err(error) if error.raw_os_error() == Some(libc::ESRCH) => {}
@@ -230,45 +165,8 @@ fn reap_by_number(starter: &mut Child) -> io::Result<()> {
     }
 }
 
-/// The pause between looks at a starter that takes long.
-const LOOK: Duration = Duration::from_secs(1);
-
-/// How often in a row a program is found asleep with its orders unread until it is none of ours.
-const LOOKS: u32 = 2;
-
-/// Waits for the starter, which says by its exit code what failed.
-fn reap(starter: &OwnedFd, pid: Pid, orders: &OwnedFd) -> io::Result<()> {
-    let deadline = Instant::now() + PATIENCE;
-    let mut asleep = 0;
-    loop {
-        let mut fds = [PollFd::new(starter, PollFlags::IN)];
-        match poll(&mut fds, until(Some(deadline.min(Instant::now() + LOOK))).as_ref()) {
-            Ok(0) => {
-                asleep = if sleeps_over(pid, orders) { asleep + 1 } else { 0 };
-                let text = if asleep == LOOKS {
-                    "it does not read what it is sent".to_owned()
-                } else if Instant::now() >= deadline {
-                    format!("it is no guardian after {} s", PATIENCE.as_secs())
-                } else {
-                    continue;
-                };
-                // It is no program of ours, whatever it is, nor is what it may have started. The wait
-                // below can't be long.
-                crate::sys::kill_group_of(starter.as_fd());
-                let _ = wait(starter);
-                return Err(io::Error::new(io::ErrorKind::TimedOut, text));
-            }
-            Err(Errno::INTR) => {}
-            Ok(_) => break,
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-    // If not, somebody else reaped it.
-    wait(starter)?.map_or(Ok(()), judge)
-}
-
 /// What the starter's end says.
-fn judge(status: ExitStatus) -> io::Result<()> {
+pub(crate) fn judge(status: ExitStatus) -> io::Result<()> {
     match status.code() {
         Some(0) => Ok(()),
         Some(libc::EPROTO) => {
@@ -287,58 +185,9 @@ fn judge(status: ExitStatus) -> io::Result<()> {
     }
 }
 
-/// Whether a process sleeps although it has been sent something. The starter waits for nothing else;
-/// on a machine that is too busy to run it, it is runnable and does not sleep.
-fn sleeps_over(pid: Pid, orders: &OwnedFd) -> bool {
-    let stat = std::fs::read(format!("/proc/{}/stat", pid.as_raw_pid())).unwrap_or_default();
-    // The state follows the name, which is in parentheses.
-    let name_end = stat.iter().rposition(|&byte| byte == b')');
-    let state = name_end.and_then(|at| stat.get(at + 2));
-    state == Some(&b'S') && rustix::io::ioctl_fionread(orders).is_ok_and(|unread| unread > 0)
-}
-
-/// Reaps the process behind a pidfd, if it is a child of ours and has ended.
-pub(crate) fn wait(pidfd: &OwnedFd) -> io::Result<Option<ExitStatus>> {
-    loop {
-        let options = WaitIdOptions::EXITED;
-        match rustix::process::waitid(WaitId::PidFd(pidfd.as_fd()), options) {
-            Ok(Some(status)) => {
-                let raw = match (status.exit_status(), status.terminating_signal()) {
-                    (Some(code), _) => code << 8,
-                    (None, signal) => signal.unwrap_or(0),
-                };
-                return Ok(Some(ExitStatus::from_raw(raw)));
-            }
-            Ok(None) | Err(Errno::CHILD) => return Ok(None),
-            Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno.into()),
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    /// Each form is executed, with a program that is known to work.
-    #[test]
-    fn every_image_can_be_executed() {
-        let bytes: &'static [u8] = std::fs::read("/bin/true").unwrap().leak();
-        let mut worked = 0;
-        for image in images(bytes).flatten() {
-            let path = format!("/proc/self/fd/{}", image.as_raw_fd());
-            worked += i32::from(Command::new(path).status().is_ok_and(|status| status.success()));
-        }
-        // In memory, and at least one of /tmp, /var/tmp and /dev/shm.
-        assert!(worked >= 2, "{worked}");
-    }
-
-    #[test]
-    fn the_memory_file_is_sealed() {
-        let mut file = File::from(in_memory(b"program").unwrap());
-        assert_eq!(file.write(b"x").unwrap_err().kind(), io::ErrorKind::PermissionDenied);
-        assert!(file.set_len(1).is_err());
-    }
 
     #[test]
     fn a_program_that_is_none_of_ours_is_told() {
@@ -354,24 +203,5 @@ mod tests {
         assert_eq!(other.unwrap_err().cause().kind(), io::ErrorKind::Unsupported);
         let error = run("/bin/false".as_ref(), lane()).unwrap_err().cause();
         assert_eq!(error.raw_os_error(), Some(1));
-    }
-
-    #[test]
-    fn a_program_that_never_reads_is_found_out_soon_and_ends_with_what_it_started() {
-        let place = std::env::temp_dir().join(format!("netrunner-sleeper-{}", std::process::id()));
-        // By another process: a thread that forks meanwhile would hold the file open for writing.
-        let script = "printf '#!/bin/sh\\nsleep 1000 & sleep 1000\\n' >$0 && chmod 700 $0";
-        let made = Command::new("sh").args(["-c", script]).arg(&place).status().unwrap();
-        assert!(made.success());
-        let (ours, theirs) = crate::lane::pair().unwrap();
-        crate::lane::send(&ours, b"orders", &[]).unwrap();
-        let began = Instant::now();
-        let error = run(&place, theirs).unwrap_err().cause();
-        std::fs::remove_file(&place).unwrap();
-        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        assert!(began.elapsed() < PATIENCE, "{:?}", began.elapsed());
-        // Each had the lane as its standard input.
-        let mut fds = [PollFd::new(&ours, PollFlags::HUP)];
-        assert_eq!(poll(&mut fds, until(Some(Instant::now() + PATIENCE)).as_ref()), Ok(1));
     }
 }

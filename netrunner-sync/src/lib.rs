@@ -119,6 +119,10 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("netrunner-sync runs on Linux only, so far");
 
+#[cfg_attr(netrunner_portable, path = "portable/adoption.rs")]
+mod adoption;
+#[cfg_attr(netrunner_portable, path = "portable/bell.rs")]
+mod bell;
 mod capabilities;
 mod capture;
 mod child;
@@ -135,8 +139,11 @@ mod expect;
 mod ext;
 mod feed;
 mod guardian;
+#[cfg_attr(netrunner_portable, path = "portable/image.rs")]
+mod image;
 mod input;
 mod jobs;
+#[cfg_attr(netrunner_portable, path = "portable/kin.rs")]
 mod kin;
 mod lane;
 mod launch;
@@ -146,15 +153,19 @@ mod meter;
 mod mover;
 mod outcome;
 mod outlet;
+#[cfg_attr(netrunner_portable, path = "portable/pidfd.rs")]
 mod pidfd;
 mod pipeline;
 mod poll;
 mod pool;
 mod pty;
 mod reader_feed;
+#[cfg_attr(netrunner_portable, path = "portable/receive.rs")]
+mod receive;
 mod record;
 mod report;
 mod request;
+#[cfg_attr(netrunner_portable, path = "portable/rights.rs")]
 mod rights;
 mod running;
 mod runtime;

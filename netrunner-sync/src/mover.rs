@@ -170,9 +170,9 @@ impl Mover {
         if !running.is_read() {
             return Ok([false; 2]);
         }
-        let [word, _, stdout, stderr] = turn::wait(running, sources(Some(&bell)), deadline)?;
+        let [word, _, stdout, stderr] = turn::wait(running, sources(Some(bell.fd())), deadline)?;
         if word {
-            turn::hush(&bell);
+            bell.hush();
         }
         Ok([stdout, stderr])
     }

@@ -10,7 +10,6 @@ use std::time::Instant;
 use rustix::buffer::spare_capacity;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
-use rustix::pipe::fcntl_setpipe_size;
 
 use crate::meter::{Flow, Next};
 use crate::streams::retry;
@@ -103,8 +102,7 @@ impl Outlet {
             let before = self.read.load(Ordering::Relaxed);
             self.read.store(before.saturating_add(count), Ordering::Relaxed);
             if before < LONG && before + count >= LONG {
-                // A user without privileges has a limit for the sum of all pipes: then it stays as it is.
-                let _ = fcntl_setpipe_size(fd, ROOM_IF_LONG);
+                crate::sys::widen(fd, ROOM_IF_LONG);
             }
         }
         Ok(count)

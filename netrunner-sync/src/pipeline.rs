@@ -5,8 +5,6 @@ use std::fmt;
 use std::os::unix::process::ExitStatusExt as _;
 use std::time::Instant;
 
-use rustix::pipe::{PipeFlags, pipe_with};
-
 use crate::command::{Command, Stderr};
 use crate::error::{Error, Result, shown};
 use crate::jobs::{Finished, Jobs, JobsHandle};
@@ -228,7 +226,7 @@ fn connect(stages: &mut [Command]) -> Result<()> {
     for at in 1..stages.len() {
         let (before, after) = stages.split_at_mut(at);
         let (Some(writer), Some(reader)) = (before.last_mut(), after.first_mut()) else { continue };
-        let made = pipe_with(PipeFlags::CLOEXEC).map_err(std::io::Error::from);
+        let made = crate::sys::pipe();
         let made = made.and_then(|(read, write)| Ok((above_stdio(read)?, above_stdio(write)?)));
         let (read, write) = made.map_err(|cause| {
             let (writer, reader) = (shown(&writer.program), shown(&reader.program));

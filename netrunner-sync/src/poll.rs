@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use polling::{Event, Events, PollMode, Poller};
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::Mode;
 use rustix::process::{Pid, getpid};
 
 /// What a source is waited for.
@@ -51,7 +51,7 @@ impl Poll {
         // would inherit it.
         let mut placeholders = Vec::new();
         loop {
-            let fd = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())?;
+            let fd = rustix::fs::open("/", crate::sys::DIRECTORY, Mode::empty())?;
             if crate::lane::is_above_stdio(&fd) {
                 break;
             }

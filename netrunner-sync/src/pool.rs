@@ -122,6 +122,7 @@ impl Pool {
     }
 
     /// The guardian that serves a thread of these rights, if there is one.
+    #[cfg(not(netrunner_portable))]
     pub(crate) fn guardian(&self, rights: &Rights) -> Option<Arc<Guardian>> {
         self.lock().guardian.as_ref().filter(|guardian| guardian.serves(rights)).map(Arc::clone)
     }

@@ -12,10 +12,10 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
-use crate::lane::above_stdio;
+use crate::bell::Bell;
 use crate::target::Target;
 use crate::time::until;
 
@@ -39,7 +39,7 @@ struct Basket {
     /// There is room, or no reason to go on.
     room: Condvar,
     /// Rung for the thread at the pipe.
-    bell: OwnedFd,
+    bell: Bell,
 }
 
 #[derive(Debug, Default)]
@@ -77,11 +77,10 @@ impl ReaderFeed {
         target: Target,
         counter: Arc<AtomicU64>,
     ) -> io::Result<ReaderFeed> {
-        let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
         let basket = Arc::new(Basket {
             content: Mutex::default(),
             room: Condvar::new(),
-            bell: above_stdio(bell)?,
+            bell: Bell::new()?,
         });
         let (source, sink) = (Arc::clone(&basket), Arc::clone(&basket));
         let thread = |name: &str| thread::Builder::new().name(name.to_owned());
@@ -153,8 +152,7 @@ impl Basket {
         if let Sink::WaitsFor(count) = content.sink {
             if content.bytes.len() >= count || content.source == Source::Ended {
                 content.sink = Sink::Busy;
-                // It overflows after 2^64 rings.
-                let _ = rustix::io::write(&self.bell, &1_u64.to_ne_bytes());
+                self.bell.ring();
             }
         }
     }
@@ -201,15 +199,14 @@ impl Basket {
             drop(content);
             // POLLERR, which is not asked for, says that nobody reads the pipe any more.
             let mut fds =
-                [PollFd::new(pipe, PollFlags::empty()), PollFd::new(&self.bell, PollFlags::IN)];
+                [PollFd::new(pipe, PollFlags::empty()), PollFd::new(self.bell.fd(), PollFlags::IN)];
             // An error is EINTR, or want of memory: look again.
             let _ = poll(&mut fds, until(deadline).as_ref());
             if !fds[0].revents().is_empty() {
                 return Taken::NotWanted;
             }
             if !fds[1].revents().is_empty() {
-                // It counts the rings; one read takes all.
-                let _ = rustix::io::read(&self.bell, &mut [0; 8]);
+                self.bell.hush();
             }
         }
     }

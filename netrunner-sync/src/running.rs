@@ -17,9 +17,9 @@ use netrunner_cgroup::Group;
 use netrunner_core::client::ALLOWANCE;
 use netrunner_core::message::{CommandId, Reason, Request};
 use netrunner_core::supervise::SWEEPING;
-use rustix::event::{EventfdFlags, eventfd};
 use rustix::io::Errno;
 
+use crate::bell::Bell;
 use crate::command::Terms;
 use crate::ear::Blocking;
 use crate::error::{Error, Result, shown};
@@ -80,7 +80,7 @@ struct State {
     /// The watcher wants to hear of the outcome.
     watched: bool,
     /// Rung when the role is given up, for a thread that polls pipes meanwhile.
-    bell: Option<Arc<OwnedFd>>,
+    bell: Option<Arc<Bell>>,
     stops: stops::Stops,
 }
 
@@ -270,14 +270,13 @@ impl Running {
     }
 
     /// What becomes readable when the role is given up.
-    pub(crate) fn bell(&self) -> Result<Arc<OwnedFd>> {
+    pub(crate) fn bell(&self) -> Result<Arc<Bell>> {
         let mut state = self.lock();
         if let Some(bell) = &state.bell {
             return Ok(Arc::clone(bell));
         }
-        let flags = EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK;
-        let bell = eventfd(0, flags).map_err(|errno| {
-            Error::system(format!("wait for `{}`", shown(&self.program)), errno)
+        let bell = Bell::new().map_err(|cause| {
+            Error::system(format!("wait for `{}`", shown(&self.program)), cause)
         })?;
         Ok(Arc::clone(state.bell.insert(Arc::new(bell))))
     }
@@ -403,7 +402,7 @@ impl Running {
     /// child's group.
     pub(crate) fn kill_child(&self) {
         if let Some(child) = &self.lock().child {
-            crate::sys::kill_group_of(std::os::fd::AsFd::as_fd(child));
+            crate::pidfd::kill_group(child);
         }
     }
 

@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use netrunner_core::message::{Pid, Request, Session};
 use netrunner_core::spawn::{REMEMBERED, StringsBuf};
 use rustix::net::sockopt::{Timeout, set_socket_timeout};
-use rustix::process::Signal;
 
+use crate::adoption;
 use crate::ear::Ear;
-use crate::guardian::{self, Guardian};
+use crate::guardian::Guardian;
 use crate::lane::{self, PATIENCE};
+use crate::pidfd;
 use crate::request::Known;
 use crate::running::Running;
 use crate::runtime::Runtime;
@@ -22,7 +23,7 @@ use crate::watcher::Word;
 impl Drop for Shepherd {
     fn drop(&mut self) {
         let Some(Process::Number(pid)) = self.process.get() else { return };
-        if guardian::adopts() {
+        if adoption::adopts() {
             if let Some(pid) = i32::try_from(pid.0).ok().and_then(rustix::process::Pid::from_raw) {
                 Runtime::current().tell(Word::Ending(pid));
             }
@@ -187,8 +188,7 @@ impl Shepherd {
         match self.process.get() {
             None => Blow::Impossible,
             Some(Process::Pidfd(pidfd)) => {
-                // ESRCH: it has ended.
-                let _ = rustix::process::pidfd_send_signal(pidfd, Signal::KILL);
+                pidfd::kill(pidfd);
                 Blow::Struck
             }
             // Once: a guardian that has not done it by the second time will not.

@@ -11,7 +11,6 @@ use std::time::Instant;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::fs::OFlags;
 use rustix::io::Errno;
-use rustix::pipe::PipeFlags;
 
 use crate::lane::above_stdio;
 use crate::outlet::Outlet;
@@ -71,7 +70,7 @@ pub(crate) struct Pipe {
 
 /// A pipe that the child reads from.
 pub(crate) fn pipe_to_child() -> io::Result<Pipe> {
-    let (theirs, ours) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let (theirs, ours) = crate::sys::pipe()?;
     let ours = above_stdio(ours)?;
     rustix::fs::fcntl_setfl(&ours, OFlags::NONBLOCK)?;
     Ok(Pipe { ours, theirs })
@@ -79,7 +78,7 @@ pub(crate) fn pipe_to_child() -> io::Result<Pipe> {
 
 /// A pipe that the child writes to.
 pub(crate) fn pipe_from_child() -> io::Result<Pipe> {
-    let (ours, theirs) = rustix::pipe::pipe_with(PipeFlags::CLOEXEC)?;
+    let (ours, theirs) = crate::sys::pipe()?;
     let ours = above_stdio(ours)?;
     rustix::fs::fcntl_setfl(&ours, OFlags::NONBLOCK)?;
     Ok(Pipe { ours, theirs })

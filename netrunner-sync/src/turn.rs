@@ -39,9 +39,3 @@ pub(crate) fn wait(
     }
     Ok(ready)
 }
-
-/// Takes all rings of a bell.
-pub(crate) fn hush(bell: &OwnedFd) {
-    // It counts them; one read takes all.
-    let _ = rustix::io::read(bell, &mut [0; 8]);
-}

@@ -1,6 +1,5 @@
 //! Waits for whichever of several children is over first.
 
-use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -8,13 +7,13 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
+use crate::bell::Bell;
 use crate::child::Child;
 use crate::ear::Blocking;
 use crate::error::{Error, Result};
 use crate::running::{Progress, Role, earliest};
 use crate::shepherd::Shepherd;
 use crate::time::{deadline_in, until};
-use crate::turn;
 
 /// Waits until one of the children is over, and says which, and how it ended.
 ///
@@ -96,7 +95,7 @@ enum Listening<'a> {
     /// This thread reads the lane.
     Lane(Role<'a>, Arc<Shepherd>),
     /// Another thread does, and rings when it stops.
-    Bell(Arc<OwnedFd>),
+    Bell(Arc<Bell>),
 }
 
 /// Waits until any of them has something to say, or is to be looked at by the clock.
@@ -123,7 +122,7 @@ fn turn(children: &[Child], deadline: Option<Instant>) -> Result<()> {
         .iter()
         .map(|(_, listens)| match listens {
             Listening::Lane(_, shepherd) => PollFd::new(&**shepherd.socket(), PollFlags::IN),
-            Listening::Bell(bell) => PollFd::new(&**bell, PollFlags::IN),
+            Listening::Bell(bell) => PollFd::new(bell.fd(), PollFlags::IN),
         })
         .collect();
     match poll(&mut fds, until(due).as_ref()) {
@@ -150,6 +149,6 @@ fn hear(listens: Listening<'_>) {
                 role.lose("it ended before the command was started");
             }
         }
-        Listening::Bell(bell) => turn::hush(&bell),
+        Listening::Bell(bell) => bell.hush(),
     }
 }

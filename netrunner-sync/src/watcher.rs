@@ -123,7 +123,7 @@ impl Dying {
     fn reap(&self) -> bool {
         match self {
             Dying::Guardian(guardian) => guardian.reap(),
-            Dying::Shepherd(pid) => crate::guardian::reap_shepherd(*pid),
+            Dying::Shepherd(pid) => crate::adoption::reap_shepherd(*pid),
         }
     }
 }
@@ -252,7 +252,7 @@ impl State {
         }
         // Its guardian reaps it. Only if that has died, and the client is PID 1 or a subreaper, is
         // it ours to reap; ECHILD says that it is not.
-        let _ = crate::launch::wait(process);
+        let _ = crate::pidfd::wait(process);
     }
 
     /// Stops a command whose handle was dropped.

@@ -10,6 +10,7 @@ use rustix::process::{PidfdFlags, WaitId, WaitIdOptions};
 use rustix::thread::CapabilitySet;
 
 use super::{Capabilities, Capability, Containment, ShepherdSource, cgroups};
+use crate::image;
 use crate::launch;
 use crate::runtime::Runtime;
 use crate::sys;
@@ -82,7 +83,7 @@ fn found(probed: Result<(), Capability>) -> Capability {
 fn program(source: &ShepherdSource, memfd: &Capability) -> Capability {
     let effect = "no command can be started";
     let path = match source {
-        ShepherdSource::Embedded if memfd.is_available() || launch::has_private_place() => {
+        ShepherdSource::Embedded if memfd.is_available() || image::has_private_place() => {
             return Capability::Available;
         }
         ShepherdSource::Embedded => {

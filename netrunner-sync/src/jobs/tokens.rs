@@ -22,7 +22,6 @@ use std::time::{Duration, Instant};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::pipe::{PipeFlags, pipe_with};
 
 use super::JobId;
 use super::loan::Loan;
@@ -227,7 +226,7 @@ impl Tokens {
     pub(super) fn share(&mut self, id: JobId, own: Taken, command: &mut Command) -> Result<()> {
         let failed = |cause: io::Error| Error::system("make a pipe for a jobserver", cause);
         let made = || -> io::Result<(OwnedFd, OwnedFd, OwnedFd)> {
-            let (theirs, write) = pipe_with(PipeFlags::CLOEXEC)?;
+            let (theirs, write) = crate::sys::pipe()?;
             let (theirs, write) = (above_stdio(theirs)?, above_stdio(write)?);
             let path = format!("/proc/self/fd/{}", theirs.as_raw_fd());
             let read = open(Path::new(&path), OFlags::RDONLY)?;

@@ -41,8 +41,7 @@ impl Drop for Role<'_> {
         state.reader = Reader::Nobody;
         self.running.wake(&state);
         if let Some(bell) = &state.bell {
-            // It overflows after 2^64 rings.
-            let _ = rustix::io::write(bell, &1_u64.to_ne_bytes());
+            bell.ring();
         }
         // Only the end, which the watcher would not see: the lane is another command's by now. Else it
         // waits for the lane itself, and word of its own reading would wake it for ever.
