@@ -158,7 +158,18 @@ pub(crate) fn skip(why: &str) {
 
 /// Whether the arena does without this, so that a test asserts the weaker thing that is left.
 pub(crate) fn lacks(lack: Lack) -> bool {
-    Lacks::of(lacks::LACKS).has(lack)
+    PORTABLE && lack != Lack::Reuse || Lacks::of(lacks::LACKS).has(lack)
+}
+
+/// Whether NetRunner's portable form is tested, which uses nothing that only Linux has.
+pub(crate) const PORTABLE: bool = cfg!(netrunner_portable);
+
+/// False, loudly, in the portable form: for a test of what that does not promise (`docs/PORTABLE.md`).
+pub(crate) fn is_promised_everywhere() -> bool {
+    if PORTABLE {
+        skip("the portable form does not promise it");
+    }
+    !PORTABLE
 }
 
 /// False, loudly, where no shepherd is used twice: for a test of what only such a one does.

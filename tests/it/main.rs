@@ -59,6 +59,8 @@ mod pid_namespace_clients;
 mod pid_namespace_kills;
 mod pid_namespace_terminal;
 mod pipeline;
+#[cfg(netrunner_portable)]
+mod portable;
 mod pty;
 mod pty_devices;
 mod pty_extremes;

@@ -129,9 +129,21 @@ impl Meeting {
     }
 }
 
+/// Of these the end, or that nothing is read, is seen by nothing else.
+const SEEN_BY_PIDFD: [&str; 2] = [
+    "take leave bear hello me me silent",
+    "take leave bear hello me me request cut 7 gone mine lane exit 0",
+];
+
 /// Meets a rogue in each of these ways at once.
 fn meet(script: &str, uses: &[Use], comes: Comes) {
-    let meeting = Meeting::with(script);
+    if PORTABLE && (script.contains("bare hello c") || SEEN_BY_PIDFD.contains(&script)) {
+        return skip("the portable form does not promise it");
+    }
+    // Where there are no pidfds an honest hello comes without one.
+    let honest = PORTABLE && !script.contains("bare hello");
+    let bare = script.replace("hello me me", "bare hello me");
+    let meeting = Meeting::with(if honest { &bare } else { script });
     std::thread::scope(|scope| {
         for one in uses {
             scope.spawn(move || meet_once(*one, comes));

@@ -15,6 +15,9 @@ const LEAVES_ONE: &str = "daemon [ setsid lock below sleep forever ] await below
 #[test]
 fn leftovers_are_stopped_before_wait_returns() {
     arena(|| {
+        if !is_promised_everywhere() {
+            return;
+        }
         let mut child = puppet(LEAVES_ONE).spawn().expect("spawn");
         let status = child.wait().expect("wait");
         lock("below").assert_free();
@@ -30,6 +33,9 @@ fn leftovers_are_stopped_before_wait_returns() {
 #[test]
 fn leftovers_are_told_by_their_own_pids() {
     arena(|| {
+        if !is_promised_everywhere() {
+            return;
+        }
         let mut child = puppet(
             "ignore HUP fork [ lock a sleep forever ] daemon [ lock b sleep forever ] \
              daemon [ setsid lock c stop sleep forever ] await a await b await c await go",
@@ -51,6 +57,9 @@ fn leftovers_are_told_by_their_own_pids() {
 #[test]
 fn leftovers_that_ignore_the_stop_signal_are_killed_after_the_grace() {
     arena(|| {
+        if PORTABLE && on_terminals() {
+            return skip("what stays in the group is hung up with its session");
+        }
         let mut child =
             puppet("daemon [ setsid note TERM notes lock below sleep forever ] await below exit 5")
                 .spawn()
@@ -103,6 +112,9 @@ fn output_does_not_wait_for_a_leftover_that_holds_the_pipe() {
 #[test]
 fn wait_waits_for_leftovers_that_it_was_told_to_wait_for() {
     arena(|| {
+        if !is_promised_everywhere() {
+            return;
+        }
         let mut child = puppet("daemon [ setsid lock below await go ] await below exit 5")
             .leftovers(Leftovers::Wait)
             .spawn()
@@ -141,6 +153,9 @@ fn a_stop_ends_the_waiting_for_leftovers() {
 #[test]
 fn a_timeout_ends_the_waiting_for_leftovers() {
     arena(|| {
+        if PORTABLE && on_terminals() {
+            return skip("what stays in the group is hung up with its session");
+        }
         let output = puppet(LEAVES_ONE)
             .leftovers(Leftovers::Wait)
             .timeout(scaled(Duration::from_secs(1)))
@@ -154,6 +169,9 @@ fn a_timeout_ends_the_waiting_for_leftovers() {
 #[test]
 fn kept_leftovers_live_on_and_are_listed() {
     arena(|| {
+        if !is_promised_everywhere() {
+            return;
+        }
         let mut command = puppet("daemon [ setsid lock below await go ] await below exit 5");
         off_terminals(&mut command, |it| it.stdin(Stdio::null()));
         let mut child = command.leftovers(Leftovers::Keep).spawn().expect("spawn");
@@ -173,6 +191,9 @@ fn kept_leftovers_live_on_and_are_listed() {
 #[test]
 fn kept_leftovers_outlive_the_client() {
     arena(|| {
+        if PORTABLE && on_terminals() {
+            return skip("what stays in the group is hung up with its session");
+        }
         let mut client = client(
             "quiet leftovers keep spawn [ daemon [ setsid lock below await go ] await below exit 5 ] wait 5 exit 0",
         );
@@ -189,6 +210,9 @@ fn kept_leftovers_outlive_the_client() {
 #[test]
 fn output_does_not_wait_for_a_kept_process_that_holds_the_pipe() {
     arena(|| {
+        if PORTABLE && on_terminals() {
+            return skip("what stays in the group is hung up with its session");
+        }
         let began = Instant::now();
         let output = puppet("print early fork [ setsid lock below await go ] await below exit 0")
             .leftovers(Leftovers::Keep)

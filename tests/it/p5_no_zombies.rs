@@ -88,6 +88,9 @@ fn neither_client_nor_guardian_keeps_a_zombie() {
 #[test]
 fn a_client_that_is_a_subreaper_keeps_no_zombie() {
     arena(|| {
+        if !is_promised_everywhere() {
+            return;
+        }
         let client = client(
             "quiet subreaper spawn [ lock leader sleep forever ] touch ready await go stop \
              output-to out [ print again ] touch again sleep forever",
@@ -108,6 +111,9 @@ fn a_client_that_is_a_subreaper_keeps_no_zombie() {
 #[test]
 fn a_client_that_is_process_1_keeps_no_zombie() {
     arena(|| {
+        if !is_promised_everywhere() {
+            return;
+        }
         if !can_unshare() {
             return;
         }

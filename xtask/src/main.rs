@@ -26,6 +26,7 @@ usage: cargo xtask TASK [ARG…]
   test --without NAMES    the promises' tests without memfd, pidfd, clone, close_range, children, pipe_size:
                           names with commas, `all` at once, or `each` alone; or without reuse of
                           shepherds: `reuse`; ARGs may follow
+  test --portable [ARG…]  the promises' tests of the portable form (docs/PORTABLE.md), on this system
   check [NAME…]           fmt, syntax (MSRV), tidy, clippy, program, doc, api, targets (types, for
                           other systems whose std is installed), package, vm (cgroups on two other kernels,
                           where QEMU is installed); or those named
@@ -110,7 +111,10 @@ const CHECKS: &[(&str, Check)] = &[
         clippy.args(["clippy", "--workspace", "--all-targets", "--all-features"]);
         step::run(clippy.args(["--", "-D", "warnings"]))
     }),
-    ("program", |root| program::lint(root, &target_dir()?, None)),
+    ("program", |root| {
+        let lint = |form| program::lint(root, &target_dir()?, None, form);
+        lint(program::Form::Linux).and_then(|()| lint(program::Form::Portable))
+    }),
     ("doc", |root| {
         let mut doc = cargo(root);
         doc.args(["doc", "--workspace", "--all-features", "--no-deps"]);

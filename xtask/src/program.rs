@@ -6,11 +6,23 @@ use std::path::Path;
 
 use crate::step::{self, Command, Result};
 
+/// Which form of the program.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Form {
+    Linux,
+    /// For any system with libc (`docs/PORTABLE.md`).
+    Portable,
+}
+
 /// Lints the program with the lints of the workspace, as `netrunner-shepherd/build.rs` compiles it: for
 /// our own machine, or for a target that has a standard library.
-pub(crate) fn lint(root: &Path, target_dir: &Path, target: Option<&str>) -> Result<()> {
+pub(crate) fn lint(root: &Path, target_dir: &Path, target: Option<&str>, form: Form) -> Result<()> {
     let manifest = fs::read_to_string(root.join("Cargo.toml"))?;
     let out = target_dir.join("xtask").join(target.unwrap_or_default());
+    let cfg: &[&str] = match form {
+        Form::Linux => &[],
+        Form::Portable => &["--cfg", "netrunner_portable"],
+    };
     fs::create_dir_all(&out)?;
     let rustc = |program: &str| {
         let mut rustc = rustc(program, &out);
@@ -34,6 +46,7 @@ pub(crate) fn lint(root: &Path, target_dir: &Path, target: Option<&str>) -> Resu
                 "--extern=netrunner_core",
             ])
             .args(lints(&manifest))
+            .args(cfg)
             .arg(root.join("netrunner-shepherd/src/main.rs"))
             // Where clippy looks for the MSRV.
             .env("CARGO_PKG_RUST_VERSION", value(&manifest, "rust-version").unwrap_or_default()),

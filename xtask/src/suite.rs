@@ -8,6 +8,11 @@ use crate::step::{self, Result, cargo};
 /// What NetRunner can do without, each by the name that the tests know it by.
 const FEATURES: [&str; 6] = ["memfd", "pidfd", "clone", "close_range", "children", "pipe_size"];
 
+/// What of the tests fits the portable form: the promises, and what is built on them without any other means of
+/// the system's.
+const PORTABLE: [&str; 10] =
+    ["p1_", "p2_", "p3_", "p4_", "p5_", "p6_", "p7_", "p8_", "p9_", "p10_"];
+
 /// What NetRunner does to save time and can do without: a run of its own, because without it the
 /// others are hardly ever tried a second time.
 const REUSE: &str = "reuse";
@@ -17,8 +22,11 @@ const REUSE: &str = "reuse";
 /// Tests start `netrunner`, `puppet` and the examples from the folder of the test binaries, and cargo builds
 /// a command for the tests of its own package only. So everything is built first.
 pub(crate) fn run(root: &Path, args: &[String]) -> Result<()> {
-    build(root)?;
+    if args.first().is_none_or(|option| option != "--portable") {
+        build(root)?;
+    }
     match args.split_first() {
+        Some((option, args)) if option == "--portable" => portable(root, args),
         Some((option, rest)) if option == "--without" => match rest.split_first() {
             Some((names, args)) => without(root, names, args),
             None => Err("`--without` wants names".into()),
@@ -75,6 +83,26 @@ fn promises_without(root: &Path, names: &str, args: &[String]) -> Result<()> {
     let mut tests = tests(root);
     tests.args(["--test", "it"]).args(args).env("NETRUNNER_TEST_WITHOUT", names);
     step::run(&mut tests)
+}
+
+/// The promises' tests of the portable form; and that it does not even try what only Linux has, where each of
+/// these calls is refused. What a test is about that the form does not promise, it skips itself, and says so.
+fn portable(root: &Path, args: &[String]) -> Result<()> {
+    let tests = || {
+        let mut tests = cargo(root);
+        // Other flags are another build of everything: in a folder of its own neither undoes the other.
+        tests.env("RUSTFLAGS", "--cfg netrunner_portable");
+        tests.env("CARGO_TARGET_DIR", root.join("target/portable"));
+        tests.args(["test", "--package", "netrunner-tests", "--test", "it", "--"]);
+        tests
+    };
+    if !args.is_empty() {
+        return step::run(tests().args(args));
+    }
+    step::run(tests().args(PORTABLE))?;
+    let mut refused = tests();
+    refused.arg("fallbacks::").env("NETRUNNER_TEST_WITHOUT", FEATURES.join(","));
+    step::run(&mut refused)
 }
 
 fn build(root: &Path) -> Result<()> {

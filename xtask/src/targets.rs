@@ -3,15 +3,18 @@
 
 use std::path::Path;
 
+use crate::manifests;
+use crate::program::{self, Form};
 use crate::step::{self, Result, cargo};
 use crate::vm::arch::has_std;
-use crate::{manifests, program};
 
 /// What of the workspace is made for a system.
 #[derive(Clone, Copy, Debug, PartialEq)]
 enum Extent {
     /// All of it.
     Everything,
+    /// The portable form of the shepherds' program, and what it is made of (`docs/PORTABLE.md`).
+    Program,
     /// These crates: of the others there is no form for it yet.
     Only(&'static [&'static str]),
 }
@@ -24,8 +27,8 @@ const TARGETS: &[(&str, Extent)] = &[
     ("x86_64-unknown-linux-musl", Extent::Everything),
     ("aarch64-unknown-linux-gnu", Extent::Everything),
     ("aarch64-unknown-linux-musl", Extent::Everything),
-    ("aarch64-apple-darwin", PURE),
-    ("x86_64-unknown-freebsd", PURE),
+    ("aarch64-apple-darwin", Extent::Program),
+    ("x86_64-unknown-freebsd", Extent::Program),
     ("x86_64-unknown-netbsd", PURE),
 ];
 
@@ -41,9 +44,17 @@ pub(crate) fn check(root: &Path, target_dir: &Path) -> Result<()> {
         clippy.args(["clippy", "--quiet", "--all-features", "--target", target]);
         let crates = match extent {
             Extent::Everything => {
-                program::lint(root, target_dir, Some(target))?;
+                program::lint(root, target_dir, Some(target), Form::Linux)?;
                 clippy.arg("--all-targets");
                 manifests::published().chain(["netrunner-tests"]).collect()
+            }
+            Extent::Program => {
+                let crates = ["netrunner-core", "netrunner-shepherd"];
+                eprintln!("xtask: {target}: only {} are made for it so far", crates.join(", "));
+                program::lint(root, target_dir, Some(target), Form::Portable)?;
+                // With the program's tests, which compare constants and layouts with those of the libc crate.
+                clippy.arg("--tests");
+                crates.to_vec()
             }
             Extent::Only(crates) => {
                 eprintln!("xtask: {target}: only {} is made for it so far", crates.join(", "));
