@@ -121,6 +121,14 @@ impl Child {
 
     /// The status, if the command is over. Does not block, and leaves the standard input open.
     ///
+    /// ```
+    /// use netrunner_sync::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// assert!(child.try_wait()?.is_none()); // it runs
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`wait`](Child::wait).
@@ -180,6 +188,16 @@ impl Child {
 
     /// Kills the child and all its descendants by SIGKILL, and returns at once. Fine also when it
     /// is over.
+    ///
+    /// ```
+    /// use netrunner_sync::Command;
+    /// use std::os::unix::process::ExitStatusExt;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// child.kill()?;
+    /// assert_eq!(child.wait()?.signal(), Some(9));
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -273,12 +291,29 @@ impl Child {
     }
 
     /// A handle for other threads, which does not own the command.
+    ///
+    /// ```
+    /// use netrunner_sync::Command;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// let handle = child.handle();
+    /// std::thread::spawn(move || handle.kill());
+    /// assert!(!child.wait()?.success());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn handle(&self) -> ChildHandle {
         ChildHandle(Arc::clone(&self.life.0))
     }
 
     /// How the command ended, once a wait has seen it.
+    ///
+    /// ```
+    /// let mut child = netrunner_sync::Command::new("true").spawn()?;
+    /// child.wait()?;
+    /// assert!(child.report().is_some_and(|report| report.leftovers.is_empty()));
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn report(&self) -> Option<&Report> {
         self.life.0.report()

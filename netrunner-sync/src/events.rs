@@ -29,6 +29,21 @@ pub enum Event {
 ///
 /// Nothing is read that nobody asked for: as long as no item is asked for, the command waits once
 /// its pipes are full. Dropping this before the end stops the command.
+///
+/// ```
+/// use netrunner_sync::{Command, Event};
+///
+/// let mut command = Command::new("sh");
+/// for event in command.args(["-c", "echo out; echo err >&2"]).events()? {
+///     match event? {
+///         Event::Stdout(bytes) => assert_eq!(bytes, b"out\n"),
+///         Event::Stderr(bytes) => assert_eq!(bytes, b"err\n"),
+///         Event::Exited(report) => assert!(report.status.success()),
+///         _ => {}
+///     }
+/// }
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 pub struct Events {
     mover: Mover,
     buffer: Vec<u8>,

@@ -113,6 +113,18 @@ impl JobId {
 }
 
 /// A job that is over; an item of [`Jobs`].
+///
+/// ```
+/// use netrunner_sync::{Command, Jobs};
+///
+/// let mut jobs = Jobs::new(2);
+/// let id = jobs.push(Command::new("false"));
+/// for finished in jobs {
+///     assert_eq!(finished.id, id);
+///     assert!(!finished.result?.status.success());
+/// }
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Finished {
     /// Which one.

@@ -17,6 +17,16 @@ use crate::time::deadline_in;
 ///
 /// Nothing is read that nobody asked for: as long as no line is asked for, the command waits once
 /// its pipe is full. Dropping this before the end stops the command.
+///
+/// ```
+/// use netrunner_sync::Command;
+///
+/// // An endless command, which ends with the loop.
+/// for line in Command::new("yes").lines()?.take(2) {
+///     assert_eq!(line?, "y");
+/// }
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 pub struct Lines {
     mover: Mover,
     buffer: Vec<u8>,

@@ -48,6 +48,14 @@ pub struct Pipeline {
 }
 
 /// A [`Pipeline`] that runs. Dropping it stops all stages, without blocking.
+///
+/// ```
+/// use netrunner_sync::{Command, Pipeline};
+///
+/// let running = Pipeline::new(Command::new("yes")).pipe(Command::new("cat")).start()?;
+/// drop(running); // both are stopped
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 pub struct RunningPipeline {
     jobs: Box<Jobs>,
     programs: Vec<std::ffi::OsString>,

@@ -86,6 +86,12 @@ pub struct Report {
 }
 
 /// Time and memory that a command used.
+///
+/// ```
+/// let output = netrunner_sync::Command::new("true").output()?;
+/// assert!(output.report.usage.max_rss > 0);
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[non_exhaustive]
 pub struct Usage {
@@ -141,6 +147,16 @@ pub struct Leftover {
 }
 
 /// Why a command ended.
+///
+/// ```
+/// use std::time::Duration;
+/// use netrunner_sync::{Command, Reason};
+///
+/// let limit = Duration::from_millis(50);
+/// let output = Command::new("sleep").arg("60").timeout(limit).output()?;
+/// assert_eq!(output.report.reason, Reason::Timeout);
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Reason {

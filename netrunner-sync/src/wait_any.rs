@@ -62,6 +62,15 @@ pub fn wait_any_deadline(
 
 /// As [`wait_any`], for at most so long; `None` if all are still at work then.
 ///
+/// ```
+/// use std::time::Duration;
+/// use netrunner_sync::{Command, wait_any_timeout};
+///
+/// let mut children = [Command::new("sleep").arg("60").spawn()?];
+/// assert!(wait_any_timeout(&mut children, Duration::from_millis(10))?.is_none());
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`wait_any`].
