@@ -25,6 +25,7 @@ mod recipes;
 mod reports;
 mod screen;
 mod signals;
+mod slurm;
 mod terminal;
 mod tty;
 mod usage;
