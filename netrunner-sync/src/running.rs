@@ -10,7 +10,7 @@ use std::fmt;
 use std::os::fd::OwnedFd;
 use std::process::ExitStatus;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, MutexGuard, OnceLock};
 use std::time::{Duration, Instant};
 
 use netrunner_cgroup::Group;
@@ -35,13 +35,20 @@ use crate::watcher::Word;
 
 mod end;
 mod group;
+mod handover;
 mod over;
 mod role;
 mod silence;
 mod stops;
 mod terminal;
 
+/// What the hand-over is made of; loom's in `tests/handover`.
+mod primitives {
+    pub(super) use std::sync::{Condvar, Mutex, MutexGuard};
+}
+
 pub(crate) use end::End;
+use handover::Handover;
 use over::After;
 pub(crate) use role::{HeldRole, Progress, Role};
 
@@ -53,8 +60,7 @@ pub(crate) struct Running {
     runtime: &'static Runtime,
     /// 0 before it is known.
     pid: AtomicU32,
-    state: Mutex<State>,
-    change: Condvar,
+    state: Handover<State>,
     outcome: OnceLock<Outcome>,
     /// Where its bytes are counted; not there where nobody asks before the end.
     meter: OnceLock<Meter>,
@@ -66,9 +72,6 @@ pub(crate) struct Running {
 struct State {
     /// Until the outcome is there.
     shepherd: Option<Arc<Shepherd>>,
-    reader: Reader,
-    /// How many threads sleep on `change`: a wake-up is a system call even if there are none.
-    sleepers: usize,
     /// The child's pidfd, once it has come.
     child: Option<OwnedFd>,
     /// When a shepherd that has still not told the end is taken for wedged.
@@ -77,18 +80,9 @@ struct State {
     unread: Option<Instant>,
     /// It had not, and is looked at once more: a signal may have been on its way just then.
     suspected: bool,
-    /// The watcher wants to hear of the outcome.
-    watched: bool,
     /// Rung when the role is given up, for a thread that polls pipes meanwhile.
     bell: Option<Arc<Bell>>,
     stops: stops::Stops,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Reader {
-    #[default]
-    Nobody,
-    Somebody,
 }
 
 /// The pause before a shepherd that seems wedged is looked at again.
@@ -109,8 +103,7 @@ impl Running {
             leftovers: terms.leftovers,
             runtime,
             pid: AtomicU32::new(0),
-            state: Mutex::default(),
-            change: Condvar::new(),
+            state: Handover::new(State::default()),
             outcome: OnceLock::new(),
             meter: OnceLock::new(),
             tie,
@@ -227,46 +220,33 @@ impl Running {
 
     /// Sleeps until the role is free, the outcome there, or a deadline has passed.
     fn wait_for_change(&self, deadline: Option<Instant>) {
-        let mut state = self.lock();
-        if self.outcome.get().is_some() || state.reader == Reader::Nobody {
-            return;
-        }
-        let deadline = earliest(deadline, earliest(state.overdue, state.unread));
-        let after =
-            deadline.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now()));
-        state.sleepers += 1;
-        let woken = self.change.wait_timeout(state, after);
-        let (mut state, _) = woken.unwrap_or_else(PoisonError::into_inner);
-        state.sleepers -= 1;
-        drop(state);
-        self.judge(Instant::now());
-    }
-
-    /// Wakes those who wait for a change of the state.
-    fn wake(&self, state: &State) {
-        if state.sleepers > 0 {
-            self.change.notify_all();
+        let slept = self.state.sleep(|state| {
+            if self.outcome.get().is_some() {
+                return None;
+            }
+            let at = earliest(deadline, earliest(state.overdue, state.unread));
+            Some(at.map_or(Duration::MAX, |at| at.saturating_duration_since(Instant::now())))
+        });
+        if slept {
+            self.judge(Instant::now());
         }
     }
 
     /// Takes the role for the spawn itself, before there is a shepherd.
     pub(crate) fn begin(&self) -> Role<'_> {
-        self.lock().reader = Reader::Somebody;
+        self.state.take_first();
         Role { running: self }
     }
 
     /// Takes the role, if it is free and there is still something to read.
     pub(crate) fn try_role(&self) -> Option<(Role<'_>, Arc<Shepherd>)> {
-        let mut state = self.lock();
-        let shepherd = state.shepherd.as_ref().filter(|_| state.reader == Reader::Nobody)?;
-        let shepherd = Arc::clone(shepherd);
-        state.reader = Reader::Somebody;
+        let shepherd = self.state.take(|state| state.shepherd.clone())?;
         Some((Role { running: self }, shepherd))
     }
 
     /// Whether another thread has the role now.
     pub(crate) fn is_read(&self) -> bool {
-        self.lock().reader == Reader::Somebody
+        self.state.is_taken()
     }
 
     /// What becomes readable when the role is given up.
@@ -360,10 +340,10 @@ impl Running {
         state.overdue = earliest(state.overdue, due);
         let unread = deadline_in(grace.saturating_add(ALLOWANCE));
         state.unread = earliest(state.unread, unread);
-        let reader = state.reader;
+        let is_read = state.is_read();
         drop(state);
         match sent {
-            Ok(()) if reader == Reader::Somebody => {
+            Ok(()) if is_read => {
                 // The reader sleeps by an older deadline.
                 for due in unread.into_iter().chain(due) {
                     self.runtime.tell(Word::Overdue(self.id, due, Arc::clone(&shepherd)));
@@ -395,7 +375,7 @@ impl Running {
     }
 
     pub(crate) fn watch(&self) {
-        self.lock().watched = true;
+        self.state.watch();
     }
 
     /// The shepherd is dead: so are, soon, its child and what is below it. This makes sure of the
@@ -432,9 +412,8 @@ impl Running {
         Err(Error::system(step, Errno::CHILD))
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
-        // Every change of the state is whole before anything could panic.
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, handover::State<State>> {
+        self.state.lock()
     }
 
     /// How long after the due end of a command a shepherd is still believed to be at work.

@@ -24,14 +24,14 @@ pub(crate) enum User {
     Other,
 }
 
-/// The number of the other one.
-const OTHER: u32 = 65534;
+/// The number of the other one, which is not the one that stands for whatever has none in a user namespace.
+const OTHER: u32 = 61_044;
 
 impl User {
     /// What a client does to become this user; nothing where the tests run as another anyway.
     pub(crate) fn words(self) -> &'static str {
         let root = netrunner_tests::sys::euid() == 0;
-        if root && self == User::Other { "become 65534" } else { "" }
+        if root && self == User::Other { "become 61044" } else { "" }
     }
 }
 
@@ -309,14 +309,19 @@ fn files_keep_their_owner() {
         }
         for user in [User::Root, User::Other] {
             let out = of_a_client(user, "namespace output [ touch made ids ]");
-            let owner = fs::metadata("made").expect("the file").uid();
-            let expected = match user {
-                User::Other if netrunner_tests::sys::euid() == 0 => OTHER,
-                User::Root | User::Other => netrunner_tests::sys::euid(),
+            let made = fs::metadata("made").expect("the file");
+            // Who becomes another user becomes the group of that number as well.
+            let (owner, group) = match user {
+                User::Other if netrunner_tests::sys::euid() == 0 => (OTHER, OTHER),
+                User::Root | User::Other => {
+                    (netrunner_tests::sys::euid(), rustix::process::getegid().as_raw())
+                }
             };
-            assert_eq!(owner, expected);
-            let ids = format!("Uid: {expected} {expected} {expected} {expected}");
-            assert!(out.contains(&ids), "{out}");
+            assert_eq!((made.uid(), made.gid()), (owner, group));
+            for (name, id) in [("Uid", owner), ("Gid", group)] {
+                let line = format!("{name}: {id} {id} {id} {id}");
+                assert!(out.contains(&line), "{out}");
+            }
             fs::remove_file("made").expect("for the next");
         }
     });
@@ -370,6 +375,25 @@ fn proc_is_mounted_inside_and_nowhere_else() {
     });
 }
 
+/// Where mounts are passed on to whoever has them in common.
+#[test]
+fn proc_is_mounted_nowhere_else_where_mounts_are_shared() {
+    arena(|| {
+        if !possible() || !is_root() {
+            return;
+        }
+        let script =
+            "cat /proc/self/mountinfo > before && \"$@\" && cat /proc/self/mountinfo > after";
+        let mut client = process::Command::new("unshare");
+        client.args(["--mount", "--propagation", "shared", "sh", "-c", script, "sh"]);
+        client.arg(program(CLIENT)).args(script::split("namespace mount-proc output [ pid ]"));
+        let output = client.output().expect("run unshare");
+        assert!(output.status.success(), "{output:?}");
+        let mounts = |file: &str| fs::read_to_string(file).expect("the mounts");
+        assert_eq!(mounts("after"), mounts("before"));
+    });
+}
+
 #[test]
 fn a_proc_of_its_own_is_for_commands_in_a_namespace() {
     arena(|| {
@@ -403,6 +427,28 @@ fn where_it_is_forbidden_nothing_runs_and_the_reason_is_told() {
                 assert!(!std::path::Path::new("ran").exists(), "{way}");
             }
         }
+        wait_nothing_left(GRACE_AND_2S);
+    });
+}
+
+/// The namespace is there by then, and its first process. The shepherd is the one of the command before.
+#[test]
+fn what_fails_within_a_namespace_leaves_nothing_of_it() {
+    arena(|| {
+        if !possible() {
+            return;
+        }
+        let attempts = "attempt output [ touch ran ] attempt spawn [ touch ran ]";
+        let words = format!(
+            "namespace output [ print one ] threads 1 [ mount-proc {attempts} ] output [ print two ]"
+        );
+        let out = without_namespaces("mount,eperm", &words);
+        let lines: Vec<&str> = out.lines().collect();
+        assert_eq!((lines.len(), lines[0], lines[3]), (4, "one", "two"), "{out}");
+        for line in &lines[1..3] {
+            assert!(line.contains("is_uncontained"), "{out}");
+        }
+        assert!(!std::path::Path::new("ran").exists());
         wait_nothing_left(GRACE_AND_2S);
     });
 }

@@ -12,6 +12,9 @@ use crate::script;
 /// Every signal that a process can see coming.
 const NOTED: [&str; 9] = ["HUP", "INT", "QUIT", "USR1", "USR2", "PIPE", "TERM", "CONT", "WINCH"];
 
+/// Seconds after which no round goes on that it stands beside.
+const ROUND_ENDS: &str = "3600";
+
 /// The process, which is killed when this is dropped.
 #[derive(Debug)]
 pub struct Canary {
@@ -26,7 +29,8 @@ impl Canary {
         let (lock, notes) = (dir.join("canary"), dir.join("canary-notes"));
         // Of one before.
         let _ = fs::remove_file(&notes);
-        let mut words: Vec<OsString> = Vec::new();
+        // It outlives a round of chaos, however slow the machine is.
+        let mut words: Vec<OsString> = vec!["alarm".into(), ROUND_ENDS.into()];
         for signal in NOTED {
             words.extend(["note".into(), signal.into(), notes.clone().into()]);
         }

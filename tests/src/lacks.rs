@@ -42,6 +42,8 @@ pub enum Lack {
     Children,
     /// `unshare`, by which PID namespaces and user namespaces are made.
     Namespaces,
+    /// `mount`.
+    Mount,
     /// `F_SETPIPE_SZ`, refused as to a user whose pipes have had all the memory that they may have.
     PipeSize,
     /// Shepherds that are used again, and with them all that a shepherd remembers: nothing that the
@@ -50,13 +52,14 @@ pub enum Lack {
 }
 
 /// Each by its name.
-pub const ALL: [(&str, Lack); 8] = [
+pub const ALL: [(&str, Lack); 9] = [
     ("memfd", Lack::Memfd),
     ("pidfd", Lack::Pidfd),
     ("clone", Lack::Clone),
     ("close_range", Lack::CloseRange),
     ("children", Lack::Children),
     ("namespaces", Lack::Namespaces),
+    ("mount", Lack::Mount),
     ("pipe_size", Lack::PipeSize),
     ("reuse", Lack::Reuse),
 ];
@@ -152,6 +155,7 @@ impl Lacks {
                     rules.extend([only(libc::SYS_clone, mask, cleared), every(libc::SYS_clone3)]);
                 }
                 Lack::Namespaces => rules.push(every(libc::SYS_unshare)),
+                Lack::Mount => rules.push(every(libc::SYS_mount)),
                 Lack::CloseRange => rules.push(every(libc::SYS_close_range)),
                 Lack::PipeSize => rules.push(by(1, libc::SYS_fcntl, -1, libc::F_SETPIPE_SZ)),
                 Lack::Reuse => {}
@@ -193,6 +197,7 @@ impl Lacks {
             libc::SYS_pidfd_send_signal => ("pidfd_send_signal", unknown(libc::ENOSYS)),
             libc::SYS_close_range => ("close_range", unknown(libc::ENOSYS)),
             libc::SYS_unshare => ("unshare", unknown(libc::ENOSYS)),
+            libc::SYS_mount => ("mount", unknown(libc::ENOSYS)),
             libc::SYS_fcntl => ("fcntl", libc::EPERM),
             libc::SYS_waitid => ("waitid", unknown(libc::EINVAL)),
             libc::SYS_clone => ("clone", unknown(libc::EINVAL)),

@@ -126,8 +126,9 @@ pub fn descriptors(pid: u32) -> Vec<(i32, String)> {
     found
 }
 
-/// The lines of `/proc/PID/status` that begin with one of `keys`.
-pub fn status_lines(pid: u32, keys: &[&str]) -> Vec<String> {
+/// The lines of `/proc/PID/status` that begin with one of `keys`; of the caller's own by the name `self`, for its
+/// number may be another's there.
+pub fn status_lines(pid: impl std::fmt::Display, keys: &[&str]) -> Vec<String> {
     fs::read_to_string(format!("/proc/{pid}/status"))
         .unwrap_or_default()
         .lines()

@@ -59,7 +59,11 @@ fn explore_in_depth(root: &Path) -> Result<()> {
     let mut model = cargo(root);
     model.args(["test", "--release", "--package", "netrunner-core", "--test", "model"]);
     model.args(["--", "--nocapture", "--test-threads", "1"]).env("NETRUNNER_MODEL", "deep");
-    step::run(&mut model)
+    step::run(&mut model)?;
+    // And how threads pass on who reads a lane.
+    let mut handover = cargo(root);
+    handover.args(["test", "--release", "--package", "netrunner-tests", "--features", "loom"]);
+    step::run(handover.args(["--test", "handover"]).env("NETRUNNER_MODEL", "deep"))
 }
 
 /// Without these: names with commas, `all` at once, or `each` alone.

@@ -32,7 +32,7 @@ impl Running {
         let mut state = self.lock();
         state.child = None;
         let shepherd = state.shepherd.take();
-        self.wake(&state);
+        self.state.wake(&state);
         drop(state);
         if let Some(shepherd) = shepherd.filter(|_| first) {
             shepherd.serve(Weak::new());

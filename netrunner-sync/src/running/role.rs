@@ -8,7 +8,7 @@ use std::time::Instant;
 use netrunner_core::client::Heard;
 use rustix::event::{PollFd, PollFlags, poll};
 
-use super::{After, Reader, Running, earliest};
+use super::{After, Running, earliest};
 use crate::ear::{Blocking, Sound};
 use crate::outcome::Outcome;
 use crate::shepherd::Shepherd;
@@ -37,15 +37,13 @@ pub(crate) struct Role<'a> {
 
 impl Drop for Role<'_> {
     fn drop(&mut self) {
-        let mut state = self.running.lock();
-        state.reader = Reader::Nobody;
-        self.running.wake(&state);
+        let state = self.running.state.give_up();
         if let Some(bell) = &state.bell {
             bell.ring();
         }
         // Only the end, which the watcher would not see: the lane is another command's by now. Else it
         // waits for the lane itself, and word of its own reading would wake it for ever.
-        if state.watched && self.running.outcome.get().is_some() {
+        if state.is_watched() && self.running.outcome.get().is_some() {
             self.running.runtime.tell(Word::Look(self.running.id));
         }
     }

@@ -46,7 +46,7 @@ impl Running {
         state.stops.now = signal;
         state.stops.last = signal;
         state.stops.count += 1;
-        self.wake(&state);
+        self.state.wake(&state);
     }
 
     pub(super) fn note_continuation(&self) {

@@ -19,7 +19,7 @@
 //! | `read-fd N` | descriptor N to stdout |
 //! | `exec PROGRAM …` | takes all that is left |
 //!
-//! Every puppet ends by SIGALRM after two minutes, so that no failing run leaves one for ever.
+//! Every puppet ends by SIGALRM after two minutes, or `alarm SECONDS`, so that no failing run leaves one for ever.
 
 #![deny(unsafe_code)]
 
@@ -201,6 +201,7 @@ fn family(verb: &str, words: &mut Words<'_>) -> bool {
         "wait" => while sys::wait_any(true) != Waited::NoChild {},
         "storm" => storm(words.number(verb), words.number(verb), false),
         "storm-setsid" => storm(words.number(verb), words.number(verb), true),
+        "alarm" => drop(sys::alarm(words.number(verb) as u32)),
         "setsid" if LEAVES => sys::setsid().expect("setsid"),
         "group" if LEAVES => sys::own_group().expect("setpgid"),
         "setsid" | "group" => {}
@@ -352,7 +353,7 @@ fn tell_about_itself(verb: &str, words: &mut Words<'_>) -> bool {
 }
 
 fn tell_status(keys: &[&str]) {
-    for line in procs::status_lines(std::process::id(), keys) {
+    for line in procs::status_lines("self", keys) {
         print(line);
     }
 }
