@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::sync::{Mutex, Once};
 use std::time::{Duration, Instant};
 
-use netrunner_sync::{Command, Jobs, Pipeline};
+use netrunner_sync::{Command, Jobs, Pipeline, Stdio};
 
 /// Level and text of all records.
 static RECORDS: Mutex<Vec<(log::Level, String)>> = Mutex::new(Vec::new());
@@ -146,7 +146,10 @@ fn what_cannot_be_started_says_why() {
 #[test]
 fn a_lost_shepherd_is_a_warning() {
     let program = Program::new("lost");
-    let mut child = program.command("kill -KILL $PPID; sleep 600").spawn().unwrap();
+    // It waits for the end of its input, so that its start has been reported when its shepherd is killed.
+    let mut command = program.command("read end; kill -KILL $PPID; sleep 600");
+    let mut child = command.stdin(Stdio::piped()).spawn().unwrap();
+    drop(child.stdin.take());
     assert!(child.wait().unwrap_err().is_shepherd_lost());
     let text = program.records(2).pop().unwrap();
     assert!(RECORDS.lock().unwrap().contains(&(log::Level::Warn, text)));

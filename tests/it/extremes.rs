@@ -192,9 +192,9 @@ fn a_file_system_that_fills_up_keeps_what_fitted() {
     });
 }
 
-/// What a process has resident, in KiB.
+/// What a process has resident of its own, in KiB: without pages of files, which are mapped as code first runs.
 fn resident(pid: u32) -> u64 {
-    let line = procs::status_lines(pid, &["VmRSS"]).pop().expect("a line");
+    let line = procs::status_lines(pid, &["RssAnon"]).pop().expect("a line");
     line.split(' ').nth(1).and_then(|number| number.parse().ok()).expect("a number")
 }
 
