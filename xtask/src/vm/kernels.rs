@@ -178,7 +178,7 @@ mod tests {
     fn large_pages_are_had_by_their_name_alone() {
         let names =
             |which| named(which).map(|all| all.iter().map(|it| it.name).collect::<Vec<_>>());
-        assert_eq!(names("all").expect("kernels"), ["bullseye", "bookworm", "trixie"]);
+        assert_eq!(names("all").expect("kernels"), ["bullseye", "bookworm", "trixie", "sid"]);
         assert_eq!(names("16k").expect("a kernel"), ["16k"]);
         assert_eq!(names("current").expect("a kernel"), ["trixie"]);
         assert!(named("none").is_err());
