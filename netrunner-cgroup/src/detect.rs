@@ -7,6 +7,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
 
 use crate::error::Unavailable;
 
@@ -45,14 +46,14 @@ impl Place {
     ///
     /// With a typed reason if it has none.
     pub fn locate() -> Result<Self, Unavailable> {
-        let mounts = fs::read("/proc/self/mountinfo").unwrap_or_default();
-        let own = fs::read("/proc/self/cgroup").unwrap_or_default();
+        let mounts = read(Path::new("/proc/self/mountinfo"))?;
+        let own = read(Path::new("/proc/self/cgroup"))?;
         let (mount, own, hybrid) = find(&mounts, &own)?;
         let group = match (own.file_name(), own.parent()) {
             (Some(name), Some(above)) if name == OWN_LEAF => above.to_owned(),
             (Some(_) | None, _) => own,
         };
-        let controllers = words(&group, "cgroup.controllers");
+        let controllers = words(&group, "cgroup.controllers")?;
         let controllers = controllers.split_whitespace().map(str::to_owned).collect();
         Ok(Self { mount, group, hybrid, controllers })
     }
@@ -65,7 +66,7 @@ impl Place {
     pub fn check(&self) -> Result<(), Unavailable> {
         let group = || self.group.clone();
         // "domain threaded" is a domain that has threaded groups below; ours could only be invalid.
-        if words(&self.group, "cgroup.type").contains("threaded") {
+        if words(&self.group, "cgroup.type")?.contains("threaded") {
             return Err(Unavailable::Threaded { group: group() });
         }
         // A process moves only if its mover may write `cgroup.procs` of the common ancestor, too.
@@ -101,8 +102,18 @@ impl Place {
 }
 
 /// What a file of the group says; nothing where there is none.
-fn words(group: &Path, file: &str) -> String {
-    fs::read_to_string(group.join(file)).unwrap_or_default()
+fn words(group: &Path, file: &str) -> Result<String, Unavailable> {
+    Ok(String::from_utf8_lossy(&read(&group.join(file))?).into_owned())
+}
+
+/// What a file says; nothing where it can't be read for good. For want of something nobody knows what it says.
+fn read(file: &Path) -> Result<Vec<u8>, Unavailable> {
+    fs::read(file).or_else(|error| match Errno::from_io_error(&error) {
+        Some(errno @ (Errno::MFILE | Errno::NFILE | Errno::NOMEM)) => {
+            Err(Unavailable::Unread { file: file.to_owned(), errno: errno.raw_os_error() })
+        }
+        Some(_) | None => Ok(Vec::new()),
+    })
 }
 
 /// Mount point, own group and whether version 1 is there too, from the two files of `/proc`.

@@ -46,6 +46,14 @@ pub enum Unavailable {
         /// The own group.
         group: PathBuf,
     },
+    /// It could not be found out, for want of descriptors or memory. To make a group then fails with
+    /// [`Error::Io`], also where it need not be had.
+    Unread {
+        /// What could not be read.
+        file: PathBuf,
+        /// What the kernel said.
+        errno: i32,
+    },
 }
 
 impl Unavailable {
@@ -75,6 +83,7 @@ impl Unavailable {
             Self::NotDelegated { .. } => {
                 "start the program by `systemd-run --scope -p Delegate=yes` (with `--user` if not root)"
             }
+            Self::Unread { .. } => "try again when there is enough again (`ulimit -n`)",
         }
     }
 }
@@ -98,6 +107,10 @@ impl fmt::Display for Unavailable {
             }
             Self::NotDelegated { group } => {
                 write!(f, "the own group `{}` has not been delegated", group.display())
+            }
+            Self::Unread { file, errno } => {
+                let cause = io::Error::from_raw_os_error(*errno);
+                write!(f, "`{}` can't be read: {cause}", file.display())
             }
         }
     }
@@ -183,6 +196,9 @@ impl Error {
 
 impl From<Unavailable> for Error {
     fn from(reason: Unavailable) -> Self {
+        if let Unavailable::Unread { file, errno } = reason {
+            return Self::io("read", file, io::Error::from_raw_os_error(errno));
+        }
         Self::Unavailable(reason)
     }
 }

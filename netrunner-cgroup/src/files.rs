@@ -11,9 +11,8 @@ use rustix::path::Arg;
 
 /// The whole text of a file.
 pub(crate) fn read(dir: impl AsFd, file: impl Arg) -> Result<String, Errno> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
     let mut text = Vec::new();
-    let mut file = File::from(rustix::fs::openat(dir, file, flags, Mode::empty())?);
+    let mut file = File::from(openat(dir, file, OFlags::RDONLY)?);
     match file.read_to_end(&mut text) {
         Ok(_) => Ok(String::from_utf8_lossy(&text).into_owned()),
         Err(error) => Err(Errno::from_io_error(&error).unwrap_or(Errno::IO)),
@@ -22,8 +21,7 @@ pub(crate) fn read(dir: impl AsFd, file: impl Arg) -> Result<String, Errno> {
 
 /// Writes the value by one call, as these files want it.
 pub(crate) fn write(dir: impl AsFd, file: impl Arg, value: &str) -> Result<(), Errno> {
-    let flags = OFlags::WRONLY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    let mut file = File::from(rustix::fs::openat(dir, file, flags, Mode::empty())?);
+    let mut file = File::from(openat(dir, file, OFlags::WRONLY)?);
     match file.write(value.as_bytes()) {
         Ok(length) if length == value.len() => Ok(()),
         Ok(_) => Err(Errno::IO),
@@ -33,8 +31,16 @@ pub(crate) fn write(dir: impl AsFd, file: impl Arg, value: &str) -> Result<(), E
 
 /// Opens a group below another.
 pub(crate) fn open_dir(dir: BorrowedFd<'_>, name: impl Arg) -> Result<OwnedFd, Errno> {
-    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC | OFlags::NOFOLLOW;
-    above_stdio(rustix::fs::openat(dir, name, flags, Mode::empty())?)
+    open(dir, name, OFlags::RDONLY | OFlags::DIRECTORY)
+}
+
+/// Opens a file of a group, or a group below it, to be kept.
+pub(crate) fn open(dir: impl AsFd, name: impl Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
+    above_stdio(openat(dir, name, flags)?)
+}
+
+fn openat(dir: impl AsFd, name: impl Arg, flags: OFlags) -> Result<OwnedFd, Errno> {
+    rustix::fs::openat(dir, name, flags | OFlags::CLOEXEC | OFlags::NOFOLLOW, Mode::empty())
 }
 
 /// Moves a descriptor away from the numbers of the standard streams, where it stands in a process that has

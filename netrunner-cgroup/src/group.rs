@@ -12,8 +12,9 @@ use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::limits::check_setting;
+use crate::remove::Grip;
 use crate::stats::CgroupStats;
-use crate::{files, make, remove, stale};
+use crate::{files, make, stale};
 
 /// How long a dropped group may take to end.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -31,7 +32,7 @@ pub struct Group {
     path: PathBuf,
     way: Vec<Step>,
     leaf: Step,
-    dir: OwnedFd,
+    grip: Grip<OwnedFd>,
     /// Nothing is left to do for us.
     done: AtomicBool,
     /// A forked copy of the process must not end what is not its own.
@@ -39,8 +40,13 @@ pub struct Group {
 }
 
 impl Group {
-    pub(crate) fn new(path: PathBuf, way: Vec<Step>, leaf: Step, dir: OwnedFd) -> Self {
-        Self { path, way, leaf, dir, done: AtomicBool::new(false), owner: std::process::id() }
+    pub(crate) fn new(path: PathBuf, way: Vec<Step>, leaf: Step, grip: Grip<OwnedFd>) -> Self {
+        Self { path, way, leaf, grip, done: AtomicBool::new(false), owner: std::process::id() }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn grip(&self) -> &Grip<OwnedFd> {
+        &self.grip
     }
 
     /// Where it is, from the root of the file system.
@@ -77,18 +83,18 @@ impl Group {
         if file.contains('/') {
             return Err(Error::Limit { file: file.to_owned(), why: "this is no name of a file" });
         }
-        files::read(&self.dir, file).map_err(|errno| Error::io("read", self.path.join(file), errno))
+        files::read(self, file).map_err(|errno| Error::io("read", self.path.join(file), errno))
     }
 
     pub(crate) fn write(&self, file: &str, value: &str) -> Result<()> {
-        files::write(&self.dir, file, value)
+        files::write(self, file, value)
             .map_err(|errno| Error::io("write", self.path.join(file), errno))
     }
 
     /// What the group has used and met so far.
     #[must_use]
     pub fn stats(&self) -> CgroupStats {
-        CgroupStats::from_files(|file| files::read(&self.dir, file).ok())
+        CgroupStats::from_files(|file| files::read(self, file).ok())
     }
 
     /// Stops everybody in it, without a signal and without their noticing, and waits until they stand
@@ -127,7 +133,7 @@ impl Group {
     ///
     /// If its files can't be read.
     pub fn is_populated(&self) -> Result<bool> {
-        remove::is_populated(self.dir.as_fd()).map_err(|errno| self.failed("look into", errno))
+        self.grip.is_populated().map_err(|errno| self.failed("look into", errno))
     }
 
     /// Kills everybody in it and below it at once, and returns at once. Processes moved in later are not
@@ -138,7 +144,7 @@ impl Group {
     ///
     /// If somebody may not be killed.
     pub fn kill(&self) -> Result<()> {
-        remove::kill(self.dir.as_fd()).map_err(|errno| self.failed("kill", errno))
+        self.grip.kill().map_err(|errno| self.failed("kill", errno))
     }
 
     /// Waits until nobody is left in it; false at the deadline.
@@ -147,8 +153,7 @@ impl Group {
     ///
     /// If its files can't be read.
     pub fn wait_empty_deadline(&self, deadline: Instant) -> Result<bool> {
-        remove::wait_empty(self.dir.as_fd(), deadline)
-            .map_err(|errno| self.failed("wait for", errno))
+        self.grip.wait_empty(deadline).map_err(|errno| self.failed("wait for", errno))
     }
 
     /// [`Group::wait_empty_deadline`] with a time from now.
@@ -169,15 +174,15 @@ impl Group {
     pub fn end(&self, timeout: Duration) -> Result<CgroupStats> {
         let deadline = Instant::now() + timeout;
         self.release();
-        let empty = remove::empty(self.dir.as_fd(), deadline);
+        let empty = self.grip.empty(deadline);
         if !empty.map_err(|errno| self.failed("kill", errno))? {
             return Err(Error::Alive { group: self.path.clone() });
         }
         let stats = self.stats();
         let (above, name) = self.place();
-        remove::remove(above, name, self.dir.as_fd(), deadline)
-            .map_err(|errno| self.failed("remove", errno))?;
-        make::undo(&self.way);
+        let removed = self.grip.remove(above, name, deadline);
+        removed.map_err(|errno| self.failed("remove", errno))?;
+        make::undo(&self.way, above);
         Ok(stats)
     }
 
@@ -208,7 +213,7 @@ impl AsFd for Group {
     /// The directory. The lock goes with it: whoever holds a duplicate of this descriptor keeps the group
     /// from being taken for stale.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.dir.as_fd()
+        self.grip.as_fd()
     }
 }
 

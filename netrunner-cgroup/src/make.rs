@@ -1,8 +1,8 @@
 //! Making a group: the way down to it, its lock, the controllers that its limits need, and the limits.
 //! Whatever fails on the way takes what was made with it.
 
-use std::ffi::{CString, OsStr};
-use std::os::fd::{AsFd, OwnedFd};
+use std::ffi::{CStr, CString, OsStr};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,6 +14,7 @@ use crate::detect::{OWN_LEAF, Place};
 use crate::error::{Error, Result, Unavailable};
 use crate::group::{Group, Step};
 use crate::limits::Cgroup;
+use crate::remove::Grip;
 use crate::{files, stale};
 
 /// Others who remove what we walk through, or fork while we move them, are met this often.
@@ -25,12 +26,15 @@ impl Cgroup {
     /// # Errors
     ///
     /// With [`Error::Unavailable`] and a typed reason where it can't be had, [`Error::InUse`] if
-    /// somebody has a group of this path.
+    /// somebody has a group of this path, [`Error::Io`] for want of descriptors or memory.
     pub fn create(&self) -> Result<Option<Group>> {
         match Place::detect() {
             Ok(place) => self.create_in(&place).map(Some),
-            Err(_) if !self.is_required() => Ok(None),
-            Err(reason) => Err(reason.into()),
+            Err(reason) => {
+                let error = Error::from(reason);
+                let fails = self.is_required() || error.unavailable().is_none();
+                if fails { Err(error) } else { Ok(None) }
+            }
         }
     }
 
@@ -63,7 +67,7 @@ impl Cgroup {
             tries -= 1;
         };
         let full = place.group.join(&path);
-        let group = Group::new(full, made.way, made.leaf, made.dir);
+        let group = Group::new(full, made.way, made.leaf, made.grip);
         enable(place, &root, &path, &wanted)?;
         for setting in self.settings() {
             if missing.iter().any(|controller| controller == setting.controller()) {
@@ -120,85 +124,84 @@ fn c_name(name: &OsStr) -> std::result::Result<CString, Errno> {
 struct Made {
     way: Vec<Step>,
     leaf: Step,
-    dir: OwnedFd,
+    grip: Grip<OwnedFd>,
 }
 
 /// Makes the way and the leaf, and locks the leaf. `BUSY`: somebody has it; `NODEV` and `NOENT`: it was
 /// taken from us between two calls, try again.
 fn walk(root: &OwnedFd, path: &Path) -> std::result::Result<Made, Errno> {
+    let mut names = path.iter().map(c_name).collect::<std::result::Result<Vec<_>, _>>()?;
+    let name = names.pop().ok_or(Errno::INVAL)?;
     let mut way = Vec::new();
-    let made = descend(root, path, &mut way);
-    if made.is_err() {
-        undo(&way);
-    }
-    let (leaf, dir) = made?;
-    Ok(Made { way, leaf, dir })
+    let mut leaf = Step { above: rustix::io::fcntl_dupfd_cloexec(root, 3)?, name };
+    let grip =
+        descend(names, &mut way, &mut leaf).inspect_err(|_| undo(&way, leaf.above.as_fd()))?;
+    Ok(Made { way, leaf, grip })
 }
 
 fn descend(
-    root: &OwnedFd,
-    path: &Path,
+    names: Vec<CString>,
     way: &mut Vec<Step>,
-) -> std::result::Result<(Step, OwnedFd), Errno> {
-    let mut above = rustix::io::fcntl_dupfd_cloexec(root, 3)?;
-    let mut names = path.iter().map(c_name).collect::<std::result::Result<Vec<_>, _>>()?;
-    let leaf = names.pop().ok_or(Errno::INVAL)?;
+    leaf: &mut Step,
+) -> std::result::Result<Grip<OwnedFd>, Errno> {
     for name in names {
-        let made = match rustix::fs::mkdirat(&above, &name, Mode::from(0o755)) {
-            Ok(()) => true,
-            Err(Errno::EXIST) => false,
-            Err(errno) => return Err(errno),
-        };
-        let below = files::open_dir(above.as_fd(), &name)?;
+        let (below, made) = make_dir(&leaf.above, &name)?;
         if made {
             stale::mark_way(&below);
         }
-        let above = std::mem::replace(&mut above, below);
+        let above = std::mem::replace(&mut leaf.above, below);
         way.push(Step { above, name });
     }
-    let leaf = Step { above, name: leaf };
-    let dir = leaf_of(&leaf)?;
-    Ok((leaf, dir))
+    leaf_of(leaf)
+}
+
+/// Opens a group, and says whether it had to be made.
+fn make_dir(above: &OwnedFd, name: &CStr) -> std::result::Result<(OwnedFd, bool), Errno> {
+    let made = match rustix::fs::mkdirat(above, name, Mode::from(0o755)) {
+        Ok(()) => true,
+        Err(Errno::EXIST) => false,
+        Err(errno) => return Err(errno),
+    };
+    let dir = files::open_dir(above.as_fd(), name);
+    if made && dir.is_err() {
+        // Without a descriptor it can't be marked, and whoever finds it would not know whose it is.
+        let _ = rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR);
+    }
+    Ok((dir?, made))
 }
 
 /// Removes what was made on the way, by whomever: whoever goes last takes it away. Somebody else may use it
-/// still; then it stays, and is theirs. The marks are looked at now, when they have long been written.
-pub(crate) fn undo(way: &[Step]) {
-    for step in way.iter().rev() {
-        let dir = files::open_dir(step.above.as_fd(), &step.name);
-        if !dir.is_ok_and(|dir| stale::is_way(&dir)) {
+/// still; then it stays, and is theirs. The marks are looked at now, when they have long been written, and
+/// nothing is opened for that, as there may be no descriptor left.
+pub(crate) fn undo(way: &[Step], innermost: BorrowedFd<'_>) {
+    let mut dir = innermost;
+    for Step { above, name } in way.iter().rev() {
+        if !stale::is_way(dir) || !files::is_still(above.as_fd(), name, dir) {
             return;
         }
-        let _ = rustix::fs::unlinkat(&step.above, &step.name, AtFlags::REMOVEDIR);
+        let _ = rustix::fs::unlinkat(above, name, AtFlags::REMOVEDIR);
+        dir = above.as_fd();
     }
 }
 
-fn leaf_of(leaf: &Step) -> std::result::Result<OwnedFd, Errno> {
-    let there = match rustix::fs::mkdirat(&leaf.above, &leaf.name, Mode::from(0o755)) {
-        Ok(()) => false,
-        Err(Errno::EXIST) => true,
-        Err(errno) => return Err(errno),
-    };
-    let dir = files::open_dir(leaf.above.as_fd(), &leaf.name)?;
+fn leaf_of(leaf: &Step) -> std::result::Result<Grip<OwnedFd>, Errno> {
+    let (dir, made) = make_dir(&leaf.above, &leaf.name)?;
     if !stale::lock(&dir)? {
         // A new one is locked by a sweep, which takes it from us.
-        return Err(if there { Errno::BUSY } else { Errno::NODEV });
+        return Err(if made { Errno::NODEV } else { Errno::BUSY });
     }
-    match settle(leaf, &dir, there) {
-        Ok(()) => Ok(dir),
-        Err(errno) => {
-            stale::unlock(&dir);
-            Err(errno)
-        }
-    }
+    settle(leaf, &dir, made).inspect_err(|_| stale::unlock(&dir))?;
+    Grip::new(dir).inspect_err(|_| {
+        let _ = rustix::fs::unlinkat(&leaf.above, &leaf.name, AtFlags::REMOVEDIR); // It is new, and ours.
+    })
 }
 
 /// Sees to it that the locked directory is the leaf, and new.
-fn settle(leaf: &Step, dir: &OwnedFd, there: bool) -> std::result::Result<(), Errno> {
+fn settle(leaf: &Step, dir: &OwnedFd, made: bool) -> std::result::Result<(), Errno> {
     if !files::is_still(leaf.above.as_fd(), &leaf.name, dir.as_fd()) {
         return Err(Errno::NODEV);
     }
-    if there {
+    if !made {
         // Nobody's, as the lock shows. With processes or groups in it, it is somebody's all the same;
         // empty, it is removed and made again: its counters, limits and kills were another's.
         rustix::fs::unlinkat(&leaf.above, &leaf.name, AtFlags::REMOVEDIR)?;

@@ -1,11 +1,11 @@
 //! The end of a group: everybody in it killed, however fast they fork, and the directories removed from
 //! the innermost outwards.
 
-use std::os::fd::{AsFd, BorrowedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, Timespec};
-use rustix::fs::{AtFlags, Mode, OFlags};
+use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
 use rustix::process::{Pid, PidfdFlags, Signal};
@@ -13,85 +13,111 @@ use rustix::process::{Pid, PidfdFlags, Signal};
 use crate::files;
 use crate::stats::value;
 
+/// A group, and what is needed to end it. That is opened when the group is made: at its end there may be no
+/// descriptor left to be had, and nobody else to end it.
+#[derive(Debug)]
+pub(crate) struct Grip<D> {
+    dir: D,
+    events: OwnedFd,
+    /// Before Linux 5.14 there is none.
+    kill: Option<OwnedFd>,
+}
+
 /// Groups below groups: nobody makes more levels than this for a good reason, and the walk must end.
 const DEEPEST: u32 = 128;
-
-/// Kills everybody in the group and below it. Who is killed need not be gone yet: see [`wait_empty`].
-pub(crate) fn kill(dir: BorrowedFd<'_>) -> Result<(), Errno> {
-    match files::write(dir, c"cgroup.kill", "1") {
-        // Before Linux 5.14 there is no such file, and a threaded group has one that does not work.
-        Err(Errno::NOENT | Errno::OPNOTSUPP) => kill_one_by_one(dir),
-        done => done,
-    }
-}
-
-/// Whether a process is left in the group or below it. Zombies do not count.
-pub(crate) fn is_populated(dir: BorrowedFd<'_>) -> Result<bool, Errno> {
-    Ok(value(&files::read(dir, c"cgroup.events")?, "populated") != Some(0))
-}
 
 /// How long one round of killing may take; a fork storm that is killed one by one needs another.
 const ROUND: Duration = Duration::from_millis(500);
 
-/// Kills everybody and waits for their end; false if somebody is left at the deadline.
-pub(crate) fn empty(dir: BorrowedFd<'_>, deadline: Instant) -> Result<bool, Errno> {
-    while is_populated(dir)? {
-        kill(dir)?;
-        if !wait_empty(dir, deadline.min(Instant::now() + ROUND))? && Instant::now() >= deadline {
-            return Ok(false);
+impl<D: AsFd> Grip<D> {
+    pub(crate) fn new(dir: D) -> Result<Self, Errno> {
+        let events = files::open(&dir, c"cgroup.events", OFlags::RDONLY)?;
+        let kill = match files::open(&dir, c"cgroup.kill", OFlags::WRONLY) {
+            Err(Errno::NOENT) => None,
+            opened => Some(opened?),
+        };
+        Ok(Self { dir, events, kill })
+    }
+
+    /// Kills everybody in the group and below it. Who is killed need not be gone yet: see
+    /// [`Grip::wait_empty`].
+    pub(crate) fn kill(&self) -> Result<(), Errno> {
+        let written = self.kill.as_ref().map(|kill| rustix::io::write(kill, b"1"));
+        match written {
+            // A threaded group has a file that does not work.
+            None | Some(Err(Errno::OPNOTSUPP)) => kill_one_by_one(self),
+            Some(written) => written.map(drop),
         }
     }
-    Ok(true)
-}
 
-/// Waits until nobody is left; false at the deadline.
-pub(crate) fn wait_empty(dir: BorrowedFd<'_>, deadline: Instant) -> Result<bool, Errno> {
-    let flags = OFlags::RDONLY | OFlags::CLOEXEC;
-    let events = rustix::fs::openat(dir, c"cgroup.events", flags, Mode::empty())?;
-    // Reading arms the notification. It is rate-limited by the kernel, so the wait is cut into pieces and
-    // the file read again after each: 1 ms first, for most ends take less.
-    let mut pause = Duration::from_millis(1);
-    let mut text = [0u8; 256];
-    loop {
-        let length = rustix::io::pread(&events, &mut text, 0)?;
-        let text = String::from_utf8_lossy(&text[..length]);
-        if value(&text, "populated") == Some(0) {
-            return Ok(true);
+    /// Whether a process is left in the group or below it. Zombies do not count.
+    pub(crate) fn is_populated(&self) -> Result<bool, Errno> {
+        let mut text = [0u8; 256];
+        let length = rustix::io::pread(&self.events, &mut text, 0)?;
+        Ok(value(&String::from_utf8_lossy(&text[..length]), "populated") != Some(0))
+    }
+
+    /// Kills everybody and waits for their end; false if somebody is left at the deadline.
+    pub(crate) fn empty(&self, deadline: Instant) -> Result<bool, Errno> {
+        while self.is_populated()? {
+            self.kill()?;
+            let round = deadline.min(Instant::now() + ROUND);
+            if !self.wait_empty(round)? && Instant::now() >= deadline {
+                return Ok(false);
+            }
         }
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left.is_zero() {
-            return Ok(false);
+        Ok(true)
+    }
+
+    /// Waits until nobody is left; false at the deadline.
+    pub(crate) fn wait_empty(&self, deadline: Instant) -> Result<bool, Errno> {
+        // Reading arms the notification. It is rate-limited by the kernel, so the wait is cut into pieces and
+        // the file read again after each: 1 ms first, for most ends take less.
+        let mut pause = Duration::from_millis(1);
+        while self.is_populated()? {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Ok(false);
+            }
+            let wait = Timespec::try_from(pause.min(left)).map_err(|_| Errno::INVAL)?;
+            match rustix::event::poll(&mut [PollFd::new(&self.events, PollFlags::PRI)], Some(&wait))
+            {
+                Ok(_) | Err(Errno::INTR) => {}
+                Err(errno) => return Err(errno),
+            }
+            pause = (pause * 2).min(Duration::from_millis(100));
         }
-        let wait = Timespec::try_from(pause.min(left)).map_err(|_| Errno::INVAL)?;
-        match rustix::event::poll(&mut [PollFd::new(&events, PollFlags::PRI)], Some(&wait)) {
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(errno),
+        Ok(true)
+    }
+
+    /// Removes the groups below and then the group itself, which was emptied. What has just died can keep a
+    /// group busy for a moment, and so can somebody who makes another group in it at the same time. Who comes
+    /// in only now is killed as well.
+    pub(crate) fn remove(
+        &self,
+        above: BorrowedFd<'_>,
+        name: impl Arg + Copy,
+        deadline: Instant,
+    ) -> Result<(), Errno> {
+        let mut pause = Duration::from_micros(100);
+        loop {
+            match remove_once(above, name, DEEPEST) {
+                Err(Errno::BUSY | Errno::NOTEMPTY) if Instant::now() < deadline => {}
+                Ok(()) | Err(Errno::NOENT) => return Ok(()),
+                Err(errno) => return Err(errno),
+            }
+            if self.is_populated() == Ok(true) {
+                let _ = self.kill(); // Somebody else may have removed it meanwhile: the next try tells.
+            }
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(50));
         }
-        pause = (pause * 2).min(Duration::from_millis(100));
     }
 }
 
-/// Removes the groups below and then the group itself, which was emptied. What has just died can keep a
-/// group busy for a moment, and so can somebody who makes another group in it at the same time. Who comes in
-/// only now is killed as well.
-pub(crate) fn remove(
-    above: BorrowedFd<'_>,
-    name: impl Arg + Copy,
-    dir: BorrowedFd<'_>,
-    deadline: Instant,
-) -> Result<(), Errno> {
-    let mut pause = Duration::from_micros(100);
-    loop {
-        match remove_once(above, name, DEEPEST) {
-            Err(Errno::BUSY | Errno::NOTEMPTY) if Instant::now() < deadline => {}
-            Ok(()) | Err(Errno::NOENT) => return Ok(()),
-            Err(errno) => return Err(errno),
-        }
-        if is_populated(dir) == Ok(true) {
-            let _ = kill(dir); // Somebody else may have removed it meanwhile: the next try tells.
-        }
-        std::thread::sleep(pause);
-        pause = (pause * 2).min(Duration::from_millis(50));
+impl<D: AsFd> AsFd for Grip<D> {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.dir.as_fd()
     }
 }
 
@@ -114,7 +140,8 @@ fn remove_once(above: BorrowedFd<'_>, name: impl Arg + Copy, depth: u32) -> Resu
 /// Kills without `cgroup.kill`. Frozen, a group can't fork away from us, and a frozen process dies of
 /// SIGKILL all the same. One round therefore does, unless somebody thaws it: the caller looks and asks
 /// again.
-fn kill_one_by_one(dir: BorrowedFd<'_>) -> Result<(), Errno> {
+fn kill_one_by_one(group: &Grip<impl AsFd>) -> Result<(), Errno> {
+    let dir = group.as_fd();
     // A kernel before 5.2 has no such file either; then the rounds must be quicker than the forks.
     let frozen = match files::write(dir, c"cgroup.freeze", "1") {
         Ok(()) => true,
@@ -125,7 +152,7 @@ fn kill_one_by_one(dir: BorrowedFd<'_>) -> Result<(), Errno> {
     let mut outcome = Ok(());
     for _ in 0..rounds {
         outcome = kill_listed(dir, DEEPEST);
-        if !is_populated(dir)? {
+        if !group.is_populated()? {
             break;
         }
     }
@@ -191,11 +218,11 @@ mod tests {
         };
         let group = crate::Cgroup::auto().create_in(&place).expect("it may be made");
         let deadline = Instant::now() + Duration::from_secs(60);
-        assert!(empty(group.as_fd(), deadline).expect("ours"));
+        assert!(group.grip().empty(deadline).expect("ours"));
         let mut late = Command::new("sleep").arg("1000").spawn().expect("it is everywhere");
         group.add(late.id()).expect("it may be moved");
         let (above, name) = group.place();
-        remove(above, name, group.as_fd(), deadline).expect("it can be killed");
+        group.grip().remove(above, name, deadline).expect("it can be killed");
         assert!(!group.path().exists());
         assert!(!late.wait().expect("ours").success());
     }
@@ -219,15 +246,15 @@ mod tests {
             .expect("sh is everywhere");
         let long = Instant::now() + Duration::from_secs(60);
         let inside =
-            || group.read("cgroup.stat").is_ok() && is_populated(group.as_fd()) == Ok(true);
+            || group.read("cgroup.stat").is_ok() && group.grip().is_populated() == Ok(true);
         while !inside() {
             assert!(Instant::now() < long, "the storm never began");
             std::thread::sleep(Duration::from_millis(2));
         }
         let mut rounds = 0;
-        while !wait_empty(group.as_fd(), Instant::now() + Duration::from_millis(200)).expect("ours")
-        {
-            kill_one_by_one(group.as_fd()).expect("all can be killed");
+        let patience = || Instant::now() + Duration::from_millis(200);
+        while !group.grip().wait_empty(patience()).expect("ours") {
+            kill_one_by_one(group.grip()).expect("all can be killed");
             rounds += 1;
             assert!(Instant::now() < long, "the storm outran {rounds} rounds");
         }

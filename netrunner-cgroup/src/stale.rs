@@ -11,7 +11,8 @@ use rustix::fs::{AtFlags, FlockOperation, XattrFlags};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
-use crate::{files, remove};
+use crate::files;
+use crate::remove::Grip;
 
 /// How the names of [`crate::Cgroup::auto`] begin.
 pub(crate) const PREFIX: &str = "netrunner-";
@@ -52,7 +53,7 @@ pub(crate) fn mark_way(dir: &OwnedFd) {
 }
 
 /// Whether a group was made on the way to one.
-pub(crate) fn is_way(dir: &OwnedFd) -> bool {
+pub(crate) fn is_way(dir: impl AsFd) -> bool {
     matches!(whose(c"", dir), Whose::Way)
 }
 
@@ -63,7 +64,7 @@ enum Whose {
     Foreign,
 }
 
-fn whose(name: &CStr, dir: &OwnedFd) -> Whose {
+fn whose(name: &CStr, dir: impl AsFd) -> Whose {
     let mut owner = [0u8; 32];
     match rustix::fs::fgetxattr(dir, MARK, &mut owner[..]) {
         Ok(length) if owner[..length] == *WAY => Whose::Way,
@@ -144,8 +145,9 @@ fn sweep_below(
 
 fn end(above: BorrowedFd<'_>, name: &CStr, dir: BorrowedFd<'_>) -> std::result::Result<(), Errno> {
     let deadline = Instant::now() + PATIENCE;
-    if !remove::empty(dir, deadline)? {
+    let grip = Grip::new(dir)?;
+    if !grip.empty(deadline)? {
         return Err(Errno::BUSY);
     }
-    remove::remove(above, name, dir, deadline)
+    grip.remove(above, name, deadline)
 }

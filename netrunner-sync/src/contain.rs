@@ -132,9 +132,13 @@ pub(crate) fn make(command: &Command) -> Result<Option<Arc<Group>>> {
         return if wanted.is_required() { Err(refused()) } else { Ok(None) };
     }
     sweep_once();
-    let made = wanted.create().map_err(|cause| {
+    let made = wanted.create().map_err(|error| {
         let step = format!("make a cgroup for `{}`", shown(&command.program));
-        Error::uncontained(step, io::Error::from(cause))
+        if let netrunner_cgroup::Error::Io { step: part, object, source } = error {
+            // With the kernel's own number, as everywhere.
+            return Error::uncontained(format!("{step} ({part} `{}`)", object.display()), source);
+        }
+        Error::uncontained(step, io::Error::from(error))
     })?;
     Ok(made.map(Arc::new))
 }

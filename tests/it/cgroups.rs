@@ -2,10 +2,12 @@
 //! directory; whoever dies, too ([`deaths`]), within their limits ([`limits`]), and for a user without
 //! privileges ([`delegated`]). Where no group can be made each test says so.
 
+use std::collections::BTreeSet;
+use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use netrunner_sync::cgroup::Place;
+use netrunner_sync::cgroup::{Error, Place};
 use netrunner_sync::{Cgroup, Containment, Leftovers, Reason, Stdio};
 use netrunner_tests::lacks::Lack;
 use netrunner_tests::sys;
@@ -305,6 +307,41 @@ fn a_hundred_commands_in_groups_of_their_own_leave_no_directory() {
             }
         });
         assert!(!folder(&place).exists());
+    });
+}
+
+/// At each step of making a group, and at its end.
+#[test]
+fn for_want_of_descriptors_a_group_is_refused_but_never_left() {
+    arena(|| {
+        let Some(place) = place_alone() else { return };
+        sys::set_soft_limit(libc::RLIMIT_NOFILE, 128).expect("lower it");
+        let fill = || std::iter::from_fn(|| File::open("/dev/null").ok()).collect::<Vec<File>>();
+        for path in [name(), format!("{}/way/leaf", name())] {
+            let wanted = Cgroup::at(path).expect("a good path").if_available();
+            let mut full = fill();
+            let error =
+                puppet("exit 0").cgroup(wanted.clone()).output().expect_err("no descriptor");
+            assert_eq!(error.raw_os_error(), Some(libc::EMFILE), "{error}");
+            let mut errors = BTreeSet::new();
+            let group = loop {
+                let made = wanted.create();
+                match made {
+                    Ok(made) => break made.expect("it is available"),
+                    Err(Error::Io { source, step, object }) => {
+                        assert_eq!(source.raw_os_error(), Some(libc::EMFILE));
+                        errors.insert((step, object));
+                    }
+                    Err(error) => panic!("{error}"),
+                }
+                assert!(!folder(&place).exists(), "left after {:?}", errors.last());
+                full.pop().expect("with so many it can be made");
+            };
+            assert!(errors.len() >= 3, "{errors:?}");
+            full.extend(fill());
+            group.end(GRACE_AND_2S).expect("nobody is in it");
+            assert!(!folder(&place).exists());
+        }
     });
 }
 

@@ -281,7 +281,7 @@ pub(crate) const CASES: &[Case] = &[
         let sandbox = Sandbox { rule, errno: libc::EPERM, process: "nr-shepherd" };
         sandbox.run(|command| command.contain(Containment::PidNamespace).output().err())
     }),
-    ("failed to make a cgroup for `…`: …", || {
+    ("failed to make a cgroup for `…`…: …", || {
         let group = Cgroup::auto().set("nosuch.max", "1").expect("a name");
         refused(|command| command.cgroup(group))
     }),

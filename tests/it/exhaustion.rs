@@ -14,7 +14,7 @@ use crate::harness::*;
 const WAYS: [&str; 4] = ["output", "status", "spawn", "pipes"];
 
 /// The kernel polls no more descriptors than are allowed (`poll(2)`), and our processes poll three.
-const FEWEST: u64 = 3;
+pub(crate) const FEWEST: u64 = 3;
 
 /// What an attempt came to, out of all that a client printed.
 fn attempt(out: &str) -> Result<(), &str> {

@@ -6,9 +6,11 @@ use std::time::Instant;
 use netrunner_sync::Cgroup;
 use netrunner_sync::cgroup::Place;
 use netrunner_tests::lacks::Lack;
+use netrunner_tests::sys;
 use netrunner_tests::wait::scaled;
 
 use super::{folder, members, name, place, place_alone};
+use crate::exhaustion::FEWEST;
 use crate::harness::*;
 
 const HIDES: &str =
@@ -105,6 +107,37 @@ fn what_client_shepherd_and_guardian_left_is_swept_by_the_next_client() {
         assert!(puppet("exit 0").cgroup(Cgroup::auto()).status().expect("status").success());
         assert!(!folder(&place).exists());
         lock("below").wait_free(GRACE_AND_2S);
+    });
+}
+
+/// Then the client alone can end what is in the group, and it can open nothing any more.
+#[test]
+fn a_client_without_descriptors_ends_what_shepherd_and_guardian_have_left() {
+    arena(|| {
+        let Some(place) = place_alone() else { return };
+        // The watcher does it, or a thread that waits.
+        for then in ["", "wait-any-error"] {
+            let client = client(&format!(
+                "quiet cgroup {}/b spawn [ {HIDES} ] pid pid {then} sleep forever",
+                name()
+            ));
+            let child = lock("leader").wait_held();
+            wait_pid_file("pid");
+            let both = [guardian_of(child), shepherd_of(child)];
+            for process in both {
+                signal(process, libc::SIGSTOP);
+                wait_state(process, 'T');
+            }
+            sys::limit_descriptors_of(client.pid(), FEWEST).expect("take them away");
+            both.into_iter().for_each(|process| signal(process, libc::SIGKILL));
+            lock("below").wait_free(GRACE_AND_2S);
+            super::wait_removed(&folder(&place));
+            client.kill();
+            wait_nothing_left(GRACE_AND_2S);
+            for file in ["pid", "leader", "below"] {
+                std::fs::remove_file(file).expect("make room for the next");
+            }
+        }
     });
 }
 
