@@ -181,6 +181,15 @@ pub(crate) fn reuses_shepherds() -> bool {
     reuses
 }
 
+/// False, loudly, where the arena takes calls away: the kernel allows no second filter with a listener in its.
+pub(crate) fn can_filter() -> bool {
+    let can = std::env::var(lacks::LACKS).is_ok_and(|lacks| lacks.is_empty());
+    if !can {
+        skip("the kernel allows no filter with a listener in the one of this arena");
+    }
+    can
+}
+
 /// False, loudly, where root is needed and not there.
 pub(crate) fn is_root() -> bool {
     let root = sys::euid() == 0;

@@ -7,7 +7,6 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 
 use netrunner_sync::{Command, Error, WinSize};
-use netrunner_tests::lacks::LACKS;
 use netrunner_tests::seccomp::{self, Only, Rule};
 use netrunner_tests::sys;
 
@@ -40,15 +39,6 @@ fn without_the_call<T: Send + 'static>(
     (result, refused.load(Ordering::SeqCst))
 }
 
-/// Whether another filter can be installed in that of this arena, which says so if not.
-fn can_refuse() -> bool {
-    let can = std::env::var(LACKS).is_ok_and(|lacks| lacks.is_empty());
-    if !can {
-        skip("the kernel allows no filter with a listener in the one of this arena");
-    }
-    can
-}
-
 fn size() -> Result<Vec<u8>, Error> {
     let mut stty = Command::new("stty");
     Ok(stty.arg("size").pty(WinSize::new(31, 99)).run()?.stdout)
@@ -57,7 +47,7 @@ fn size() -> Result<Vec<u8>, Error> {
 #[test]
 fn a_kernel_that_cannot_ask_the_manager_opens_the_terminal_by_its_name() {
     arena(|| {
-        if !can_refuse() {
+        if !can_filter() {
             return;
         }
         for errno in [libc::ENOTTY, libc::EINVAL, libc::ENOSYS, libc::EPERM] {
@@ -71,7 +61,7 @@ fn a_kernel_that_cannot_ask_the_manager_opens_the_terminal_by_its_name() {
 #[test]
 fn a_real_failure_to_open_a_terminal_is_told() {
     arena(|| {
-        if !can_refuse() {
+        if !can_filter() {
             return;
         }
         let (shown, refused) = without_the_call(libc::EMFILE, size);
@@ -116,7 +106,7 @@ fn the_manager_leads_to_its_own_terminal_in_whatever_place() {
 #[test]
 fn no_strangers_terminal_is_taken_for_the_own() {
     arena(|| {
-        if !can_refuse() {
+        if !can_filter() {
             return;
         }
         // The lowest number is somebody's, so that the name leads to a terminal.
