@@ -48,7 +48,11 @@ fn prepare(proc: Proc, told: &Fd, ready: &Fd) -> Result<Fd, Failed> {
             .map_err(failed(Object::ProcMount))?;
     }
     let signals = calls::child_signals().map_err(&nothing)?;
-    files::write(ready, &[1]).map_err(&nothing)?;
+    match files::write(ready, &[1]) {
+        // The helper was killed, and that is the reason that is told.
+        Err(Errno(EPIPE)) => calls::exit(1),
+        result => result.map_err(&nothing)?,
+    };
     calls::close_number(ready.number());
     Ok(signals)
 }

@@ -107,13 +107,11 @@ pub(crate) fn start(
         number => Some(Pid(number as u32)),
     };
     let (Some(pid), Some(init)) = (number(CHILD), number(INIT)) else {
-        // A helper that was killed may have left both, unknown. Without us the first process ends, and all
-        // with it; until the command of this request runs there are no other children.
-        drop(control);
+        // There is no child, for its number comes with it. Nothing of the attempt may be left when that is told.
         if let Some(init) = number(INIT) {
             let _ = calls::kill(init, SIGKILL);
+            calls::reap_ending(init);
         }
-        calls::reap_all();
         let killed = (Step::Namespace, Errno(ESRCH));
         return Err(pad.failure().map_or(killed, |(step, errno, _)| (step, errno)));
     };
@@ -152,18 +150,16 @@ fn make(
     pad.see_terminal_from_outside();
     separate(namespace.proc)?;
     let (is_ready, ready) = calls::pipe().map_err(at(Step::Clone))?;
-    match calls::fork_sibling().map_err(at(Step::Clone))? {
-        None => init::run(pad, namespace.proc, &told, &ready),
-        Some(init) => words[INIT].store(u64::from(init.0), Ordering::Release),
+    if calls::fork_sibling(&words[INIT]).map_err(at(Step::Clone))? {
+        init::run(pad, namespace.proc, &told, &ready);
     }
     drop((ready, told));
     if is_ready.read(&mut [0]) != Ok(1) {
         // It has ended, and has left word of the reason.
         calls::exit(0);
     }
-    match calls::fork_sibling().map_err(at(Step::Clone))? {
-        None => pad.enter_namespace(),
-        Some(child) => words[CHILD].store(u64::from(child.0), Ordering::Release),
+    if calls::fork_sibling(&words[CHILD]).map_err(at(Step::Clone))? {
+        pad.enter_namespace();
     }
     Ok(())
 }

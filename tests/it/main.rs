@@ -57,6 +57,7 @@ mod p9_silence;
 mod pid_namespace;
 mod pid_namespace_clients;
 mod pid_namespace_kills;
+mod pid_namespace_making;
 mod pid_namespace_terminal;
 mod pipeline;
 #[cfg(netrunner_portable)]

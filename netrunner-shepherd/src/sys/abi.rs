@@ -153,6 +153,7 @@ constants! {
     CLONE_CHILD_CLEARTID: usize = 0x20_0000;
     CLONE_VFORK: usize = 0x4000;
     CLONE_PARENT: usize = 0x8000;
+    CLONE_PARENT_SETTID: usize = 0x10_0000;
     CLONE_NEWNS: usize = 0x2_0000;
     CLONE_NEWUSER: usize = 0x1000_0000;
     CLONE_NEWPID: usize = 0x2000_0000;

@@ -153,12 +153,14 @@ pub(crate) fn fork() -> Result<Option<Pid>, Errno> {
 }
 
 /// A fork whose parent is the caller's own (`CLONE_PARENT`). It lives in the PID namespace that the caller has
-/// made for its children, if it has made one.
-pub(crate) fn fork_sibling() -> Result<Option<Pid>, Errno> {
-    match plain(NR_CLONE, [SIGCHLD as usize | CLONE_PARENT, 0, 0, 0, 0, 0])? {
-        0 => Ok(None),
-        pid => Ok(Some(Pid(pid as u32))),
-    }
+/// made for its children, if it has made one. True in the child. Its number, as the caller's namespace has it, is
+/// in the word before it runs (`CLONE_PARENT_SETTID`): a caller that is killed meanwhile leaves nobody unknown.
+pub(crate) fn fork_sibling(number: &'static AtomicU64) -> Result<bool, Errno> {
+    let flags = SIGCHLD as usize | CLONE_PARENT | CLONE_PARENT_SETTID;
+    let arguments = [flags, 0, number.as_ptr() as usize, 0, 0, 0];
+    // SAFETY: the kernel writes 32 bits there, the lower half of the word on both architectures, and the word
+    // lives for ever. Without a stack of its own the child goes on with a copy of ours, as after a fork.
+    check(unsafe { syscall(NR_CLONE, arguments) }).map(|pid| pid == 0)
 }
 
 /// `unshare(2)`.
@@ -305,12 +307,6 @@ pub(crate) fn reap(pid: Pid) -> Option<Reaped> {
 pub(crate) fn reap_ending(pid: Pid) {
     let arguments = [pid.0 as usize, 0, 0, 0, 0, 0];
     while plain(NR_WAIT4, arguments) == Err(Errno(EINTR)) {}
-}
-
-/// Reaps every child, and waits for those that have not ended.
-pub(crate) fn reap_all() {
-    let any = [usize::MAX, 0, 0, 0, 0, 0];
-    while !matches!(plain(NR_WAIT4, any), Err(Errno(errno)) if errno != EINTR) {}
 }
 
 impl From<Rusage> for Usage {
