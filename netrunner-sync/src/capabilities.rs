@@ -13,6 +13,11 @@ pub(crate) mod probe;
 /// What this system offers, as [`capabilities`] found it.
 ///
 /// What is missing is missing for this process, now: a sandbox counts as much as an old kernel.
+///
+/// ```
+/// let here = netrunner_sync::capabilities();
+/// println!("Linux {}, at best {:?}", here.kernel, here.containments.last());
+/// ```
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Capabilities {
@@ -58,6 +63,15 @@ pub struct Capabilities {
 }
 
 /// Whether something is there.
+///
+/// ```
+/// use netrunner_sync::{Capability, capabilities};
+///
+/// match capabilities().cgroup {
+///     Capability::Available => println!("commands can have limits"),
+///     Capability::Missing(missing) => println!("{}: {}", missing.reason, missing.remedy),
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Capability {
     /// It is.
@@ -67,6 +81,14 @@ pub enum Capability {
 }
 
 /// Why something is not there, in words for people.
+///
+/// ```
+/// use netrunner_sync::Capability;
+///
+/// if let Capability::Missing(missing) = netrunner_sync::capabilities().pid_namespace {
+///     assert!(!missing.reason.is_empty() && !missing.remedy.is_empty());
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Missing {
@@ -79,6 +101,13 @@ pub struct Missing {
 }
 
 /// How much depends on something.
+///
+/// ```
+/// use netrunner_sync::{Need, capabilities};
+///
+/// let weaker: Vec<_> = capabilities().lacking(Need::Better).map(str::to_owned).collect();
+/// println!("without {}", weaker.join(", "));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Need {
@@ -91,6 +120,15 @@ pub enum Need {
 }
 
 /// Where the shepherds' program comes from.
+///
+/// ```
+/// use netrunner_sync::ShepherdSource;
+///
+/// match netrunner_sync::capabilities().shepherd {
+///     ShepherdSource::Embedded => println!("from this program"),
+///     other => println!("{other:?}"),
+/// }
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ShepherdSource {
@@ -105,6 +143,14 @@ pub enum ShepherdSource {
 }
 
 /// How a command and its descendants are held together.
+///
+/// ```
+/// use netrunner_sync::{Command, Containment};
+///
+/// let output = Command::new("true").output()?;
+/// assert_eq!(output.report.containment, Containment::Tree);
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[non_exhaustive]
 pub enum Containment {
@@ -147,6 +193,12 @@ pub fn capabilities() -> Capabilities {
 
 impl Capability {
     /// Whether it is there.
+    ///
+    /// ```
+    /// if netrunner_sync::capabilities().pty.is_available() {
+    ///     println!("commands can have terminals");
+    /// }
+    /// ```
     #[must_use]
     pub fn is_available(&self) -> bool {
         *self == Capability::Available
@@ -167,6 +219,12 @@ const LINUX: Need = if cfg!(netrunner_portable) { Need::Better } else { Need::Re
 
 impl Capabilities {
     /// Every capability with its name and the need for it, the most needed first.
+    ///
+    /// ```
+    /// for (name, need, capability) in netrunner_sync::capabilities().iter() {
+    ///     println!("{name} ({need:?}): {}", capability.is_available());
+    /// }
+    /// ```
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Need, &Capability)> {
         [
             ("program", Need::Required, &self.program),
@@ -189,12 +247,22 @@ impl Capabilities {
     }
 
     /// Whether all is there that commands need.
+    ///
+    /// ```
+    /// assert!(netrunner_sync::capabilities().is_sufficient());
+    /// ```
     #[must_use]
     pub fn is_sufficient(&self) -> bool {
         self.lacking(Need::Required).next().is_none()
     }
 
     /// The names of what is needed in this way and missing.
+    ///
+    /// ```
+    /// use netrunner_sync::{Need, capabilities};
+    ///
+    /// assert_eq!(capabilities().lacking(Need::Required).next(), None);
+    /// ```
     pub fn lacking(&self, need: Need) -> impl Iterator<Item = &'static str> {
         self.iter()
             .filter(move |(_, of, capability)| *of == need && !capability.is_available())

@@ -1,5 +1,4 @@
-//! The faces of a running command: `Child`, which owns it, and `ChildHandle`, which does not.
-//! What stands behind both is `running`.
+//! `Child`, which owns a running command. What stands behind it is `running`.
 
 use std::fmt;
 use std::process::ExitStatus;
@@ -10,6 +9,7 @@ use netrunner_pty::WinSize;
 
 use crate::engine::Started;
 use crate::error::Result;
+use crate::handle::ChildHandle;
 use crate::pty::ChildPty;
 use crate::reader_feed::ReaderFeed;
 use crate::report::{Output, Report};
@@ -51,22 +51,6 @@ pub struct Child {
     stops_told: u64,
 }
 
-/// A handle that does not own: it can be cloned and sent to any thread, and the command ends when
-/// its [`Child`] is dropped, not when this is.
-///
-/// ```
-/// use netrunner_sync::{Command, Signal};
-/// use std::os::unix::process::ExitStatusExt;
-///
-/// let mut child = Command::new("sleep").arg("60").spawn()?;
-/// let handle = child.handle();
-/// std::thread::spawn(move || handle.signal(Signal::TERM));
-/// assert_eq!(child.wait()?.signal(), Some(Signal::TERM.as_raw()));
-/// # Ok::<(), netrunner_sync::Error>(())
-/// ```
-#[derive(Clone)]
-pub struct ChildHandle(pub(crate) Arc<Running>);
-
 /// Stops a command when it is dropped, unless that is over.
 pub(crate) struct Life(pub(crate) Arc<Running>);
 
@@ -100,6 +84,15 @@ impl Child {
     }
 
     /// The process id of the child.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Stdio};
+    ///
+    /// let child = Command::new("sh").args(["-c", "echo $$"]).stdout(Stdio::piped()).spawn()?;
+    /// let id = child.id();
+    /// assert_eq!(child.wait_with_output()?.stdout, format!("{id}\n").into_bytes());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> u32 {
         self.life.0.pid()
@@ -109,6 +102,13 @@ impl Child {
     /// of it is left, except what [`Leftovers::Keep`](crate::Leftovers::Keep) kept.
     ///
     /// Once it is over, every wait returns the same status.
+    ///
+    /// ```
+    /// let mut child = netrunner_sync::Command::new("sh").args(["-c", "exit 3"]).spawn()?;
+    /// assert_eq!(child.wait()?.code(), Some(3));
+    /// assert_eq!(child.wait()?.code(), Some(3)); // the same again
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -159,6 +159,15 @@ impl Child {
 
     /// As [`wait_timeout`](Child::wait_timeout), until a point in time.
     ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    ///
+    /// let deadline = Instant::now() + Duration::from_millis(10); // for all of them
+    /// let mut child = netrunner_sync::Command::new("sleep").arg("60").spawn()?;
+    /// assert_eq!(child.wait_deadline(deadline)?, None);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`wait`](Child::wait).
@@ -171,6 +180,14 @@ impl Child {
     ///
     /// Returns when the command is over, also where something that was kept still holds an output
     /// open.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Stdio};
+    ///
+    /// let child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+    /// assert_eq!(child.wait_with_output()?.stdout, b"hello\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -229,6 +246,16 @@ impl Child {
 
     /// Sends a signal to the child's process group.
     ///
+    /// ```
+    /// use netrunner_sync::{Command, Signal};
+    /// use std::os::unix::process::ExitStatusExt;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").spawn()?;
+    /// child.signal(Signal::INT)?;
+    /// assert_eq!(child.wait()?.signal(), Some(Signal::INT.as_raw()));
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// ESRCH when the command is over.
@@ -282,6 +309,18 @@ impl Child {
 
     /// Waits until the child is stopped, or the command is over: then `None`. Each stop is told
     /// once, also one that has passed. What can be told is that of [`stopped`](Child::stopped).
+    ///
+    /// ```no_run
+    /// use netrunner_sync::{Command, Signal};
+    ///
+    /// // A command on the terminal of this process, which the user stops by Ctrl-Z.
+    /// let mut child = Command::new("vi").spawn()?;
+    /// while let Some(by) = child.wait_stopped()? {
+    ///     eprintln!("stopped by {by}");
+    ///     child.signal(Signal::CONT)?;
+    /// }
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -340,6 +379,16 @@ impl Child {
     ///
     /// Its shepherd stays beside it as its reaper. A [`timeout`](crate::Command::timeout) no longer
     /// holds. Pipes are closed, unless they were taken out before.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Stdio};
+    ///
+    /// let mut command = Command::new("sleep");
+    /// command.arg("0.01").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    /// let id = command.spawn()?.detach(); // it ends by itself
+    /// assert!(id > 0);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn detach(self) -> u32 {
         self.life.0.detach()
     }
@@ -354,104 +403,5 @@ impl fmt::Debug for Child {
             .field("pty", &self.pty)
             .field("running", &self.life.0)
             .finish()
-    }
-}
-
-impl ChildHandle {
-    /// The process id of the child.
-    #[must_use]
-    pub fn id(&self) -> u32 {
-        self.0.pid()
-    }
-
-    /// Waits until the command is over, as [`Child::wait`] does, but leaves the standard input to
-    /// the `Child`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Child::wait`].
-    pub fn wait(&self) -> Result<ExitStatus> {
-        self.0.wait()
-    }
-
-    /// The status, if the command is over.
-    ///
-    /// # Errors
-    ///
-    /// As [`Child::wait`].
-    pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
-        self.0.try_wait()
-    }
-
-    /// Waits for at most so long.
-    ///
-    /// # Errors
-    ///
-    /// As [`Child::wait`].
-    pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>> {
-        self.0.wait_until(deadline_in(timeout))
-    }
-
-    /// Waits until a point in time.
-    ///
-    /// # Errors
-    ///
-    /// As [`Child::wait`].
-    pub fn wait_deadline(&self, deadline: Instant) -> Result<Option<ExitStatus>> {
-        self.0.wait_until(Some(deadline))
-    }
-
-    /// As [`Child::kill`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Child::kill`].
-    pub fn kill(&self) -> Result<()> {
-        self.0.kill()
-    }
-
-    /// As [`Child::stop`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Child::stop`].
-    pub fn stop(&self) -> Result<ExitStatus> {
-        self.0.stop()
-    }
-
-    /// As [`Child::signal`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Child::signal`].
-    pub fn signal(&self, signal: Signal) -> Result<()> {
-        self.0.signal(signal)
-    }
-
-    /// As [`Child::resize`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Child::resize`].
-    pub fn resize(&self, size: WinSize) -> Result<()> {
-        self.0.resize(size)
-    }
-
-    /// As [`Child::stopped`].
-    #[must_use]
-    pub fn stopped(&self) -> Option<Signal> {
-        self.0.stopped()
-    }
-
-    /// How the command ended, once a wait has seen it.
-    #[must_use]
-    pub fn report(&self) -> Option<Report> {
-        self.0.report().cloned()
-    }
-}
-
-impl fmt::Debug for ChildHandle {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("ChildHandle").field(&self.0).finish()
     }
 }

@@ -2,7 +2,6 @@
 //! words, `running` and `capture` do the rest.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::os::fd::{OwnedFd, RawFd};
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
@@ -14,7 +13,7 @@ use netrunner_pty::{Modes, WinSize};
 
 use crate::capabilities::Containment;
 use crate::child::Child;
-use crate::environment::{CommandEnvs, Environment};
+use crate::environment::Environment;
 use crate::error::Result;
 use crate::ext::Setup;
 use crate::input::Input;
@@ -137,6 +136,12 @@ impl Command {
     }
 
     /// Adds several arguments.
+    ///
+    /// ```
+    /// let output = netrunner_sync::Command::new("printf").args(["%s-", "a", "b"]).output()?;
+    /// assert_eq!(output.stdout, b"a-b-");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn args<I, S>(&mut self, args: I) -> &mut Command
     where
         I: IntoIterator<Item = S>,
@@ -160,6 +165,13 @@ impl Command {
     }
 
     /// Sets several environment variables.
+    ///
+    /// ```
+    /// let mut command = netrunner_sync::Command::new("sh");
+    /// command.args(["-c", "echo $A$B"]).envs([("A", "1"), ("B", "2")]);
+    /// assert_eq!(command.output()?.stdout, b"12\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn envs<I, K, V>(&mut self, variables: I) -> &mut Command
     where
         I: IntoIterator<Item = (K, V)>,
@@ -173,6 +185,13 @@ impl Command {
     }
 
     /// Takes a variable away, whether it was set here or would be inherited.
+    ///
+    /// ```
+    /// let mut command = netrunner_sync::Command::new("sh");
+    /// command.args(["-c", "echo ${HOME-none}"]).env_remove("HOME");
+    /// assert_eq!(command.output()?.stdout, b"none\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn env_remove(&mut self, key: impl AsRef<OsStr>) -> &mut Command {
         self.environment.remove(key.as_ref());
         self
@@ -180,6 +199,12 @@ impl Command {
 
     /// Takes all variables away, those that were set here so far and those that would be
     /// inherited.
+    ///
+    /// ```
+    /// let output = netrunner_sync::Command::new("/usr/bin/env").env_clear().env("A", "1").output()?;
+    /// assert_eq!(output.stdout, b"A=1\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn env_clear(&mut self) -> &mut Command {
         self.environment.clear();
         self
@@ -203,6 +228,15 @@ impl Command {
     /// The standard input: by default inherited by [`spawn`](Command::spawn) and
     /// [`status`](Command::status), and empty for [`output`](Command::output) and
     /// [`run`](Command::run). Replaces an [`input`](Command::input).
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Stdio};
+    ///
+    /// let file = std::fs::File::open("/proc/self/comm").unwrap();
+    /// let output = Command::new("wc").arg("-l").stdin(file).output()?;
+    /// assert_eq!(output.stdout, b"1\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn stdin(&mut self, stdin: impl Into<Stdio>) -> &mut Command {
         self.stdin = Some(Stdin::Stdio(stdin.into()));
         self
@@ -211,12 +245,27 @@ impl Command {
     /// The standard output: by default inherited by [`spawn`](Command::spawn) and
     /// [`status`](Command::status), and captured by [`output`](Command::output) and
     /// [`run`](Command::run).
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Stdio};
+    ///
+    /// Command::new("echo").arg("unseen").stdout(Stdio::null()).status()?;
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn stdout(&mut self, stdout: impl Into<Stdio>) -> &mut Command {
         self.stdout = Some(stdout.into());
         self
     }
 
     /// The standard error, with the same defaults as [`stdout`](Command::stdout).
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Stdio};
+    ///
+    /// let output = Command::new("ls").arg("/no/such/file").stderr(Stdio::null()).output()?;
+    /// assert!(output.stderr.is_empty());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn stderr(&mut self, stderr: impl Into<Stdio>) -> &mut Command {
         self.stderr = Some(Stderr::Stdio(stderr.into()));
         self
@@ -276,6 +325,15 @@ impl Command {
     /// [`Signal::HUP`] on a terminal of its own ([`pty`](Command::pty)), whose shells ignore SIGTERM.
     /// What outlives the command on such a terminal gets SIGTERM then: a job that was started by
     /// `nohup` is deaf to the hang-up. SIGCONT follows, so that a stopped process can obey.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Signal};
+    /// use std::os::unix::process::ExitStatusExt;
+    ///
+    /// let mut child = Command::new("sleep").arg("60").stop_signal(Signal::INT).spawn()?;
+    /// assert_eq!(child.stop()?.signal(), Some(Signal::INT.as_raw()));
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn stop_signal(&mut self, signal: Signal) -> &mut Command {
         self.terms.stop_signal = Some(signal);
         self
@@ -283,6 +341,18 @@ impl Command {
 
     /// How long the command may take to end after the stop signal; then it is killed. 5 seconds by
     /// default.
+    ///
+    /// ```
+    /// use std::{os::unix::process::ExitStatusExt, time::Duration};
+    /// use netrunner_sync::{Command, Signal};
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "trap '' TERM; echo; while :; do sleep 1; done"]);
+    /// let mut child = command.grace(Duration::from_millis(50)).stdout(netrunner_sync::Stdio::piped()).spawn()?;
+    /// std::io::Read::read(child.stdout.as_mut().unwrap(), &mut [0]).unwrap(); // it is deaf by now
+    /// assert_eq!(child.stop()?.signal(), Some(Signal::KILL.as_raw()));
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn grace(&mut self, grace: Duration) -> &mut Command {
         self.terms.grace = grace;
         self
@@ -290,6 +360,15 @@ impl Command {
 
     /// What happens to descendants that live on when the command ends by itself: they are stopped,
     /// unless another choice is made here.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Leftovers};
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "(sleep 0.05; echo late) & echo early"]);
+    /// assert_eq!(command.leftovers(Leftovers::Wait).output()?.stdout, b"early\nlate\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn leftovers(&mut self, leftovers: Leftovers) -> &mut Command {
         self.terms.leftovers = leftovers;
         self
@@ -344,6 +423,12 @@ impl Command {
     /// Runs the command to its end and returns its status. The streams are inherited unless set
     /// otherwise.
     ///
+    /// ```
+    /// let status = netrunner_sync::Command::new("sh").args(["-c", "exit 3"]).status()?;
+    /// assert_eq!(status.code(), Some(3));
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`spawn`](Command::spawn) and [`Child::wait`]; the status itself is never one.
@@ -353,6 +438,12 @@ impl Command {
 
     /// Runs the command to its end and returns what it wrote. Its input is empty and both outputs
     /// are captured unless set otherwise.
+    ///
+    /// ```
+    /// let output = netrunner_sync::Command::new("sh").args(["-c", "echo out; echo err >&2"]).output()?;
+    /// assert_eq!((&output.stdout[..], &output.stderr[..]), (&b"out\n"[..], &b"err\n"[..]));
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -381,59 +472,4 @@ impl Command {
     pub fn run(&mut self) -> Result<Output> {
         self.output()?.judge(&self.program)
     }
-
-    /// The program, as it was given to [`new`](Command::new).
-    #[must_use]
-    pub fn get_program(&self) -> &OsStr {
-        &self.program
-    }
-
-    /// The arguments, without the program's own name.
-    pub fn get_args(&self) -> CommandArgs<'_> {
-        CommandArgs(self.args.iter())
-    }
-
-    /// The variables that were set here, and with `None` those that were removed.
-    pub fn get_envs(&self) -> CommandEnvs<'_> {
-        self.environment.iter()
-    }
-
-    /// The directory that was set here.
-    #[must_use]
-    pub fn get_current_dir(&self) -> Option<&Path> {
-        self.directory.as_deref()
-    }
 }
-
-impl fmt::Debug for Command {
-    /// As std's, a line that looks like a shell's, but without the values of the environment.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(directory) = &self.directory {
-            write!(f, "cd {directory:?} && ")?;
-        }
-        write!(f, "{:?}", self.environment)?;
-        match &self.arg0 {
-            Some(arg0) if *arg0 != self.program => write!(f, "[{:?}] {arg0:?}", self.program)?,
-            Some(_) | None => write!(f, "{:?}", self.program)?,
-        }
-        self.args.iter().try_for_each(|arg| write!(f, " {arg:?}"))
-    }
-}
-
-/// The arguments of a command; made by [`Command::get_args`].
-#[derive(Clone, Debug)]
-pub struct CommandArgs<'a>(std::slice::Iter<'a, OsString>);
-
-impl<'a> Iterator for CommandArgs<'a> {
-    type Item = &'a OsStr;
-
-    fn next(&mut self) -> Option<&'a OsStr> {
-        self.0.next().map(OsString::as_os_str)
-    }
-
-    fn size_hint(&self) -> (usize, Option<usize>) {
-        self.0.size_hint()
-    }
-}
-
-impl ExactSizeIterator for CommandArgs<'_> {}

@@ -184,18 +184,47 @@ impl Daemon {
     }
 
     /// How it is now. In a forked copy of the client nobody knows: [`DaemonState::Over`], and no more.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon, DaemonState};
+    ///
+    /// let daemon = Daemon::builder(Command::new("true")).start()?;
+    /// daemon.wait()?;
+    /// assert_eq!(daemon.health().state, DaemonState::Over);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn health(&self) -> Health {
         self.shared.health()
     }
 
     /// The process id of the run that is alive, if one is.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon};
+    ///
+    /// let daemon = Daemon::builder(Command::new("true")).start()?;
+    /// daemon.wait()?;
+    /// assert_eq!(daemon.id(), None);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn id(&self) -> Option<u32> {
         self.health().pid
     }
 
     /// What it has written last ([`DaemonBuilder::keep_last`]), that of earlier runs included.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon};
+    ///
+    /// let mut command = Command::new("echo");
+    /// command.arg("the last words");
+    /// let daemon = Daemon::builder(command).start()?;
+    /// daemon.wait()?;
+    /// assert_eq!(daemon.recent(), b"the last words\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn recent(&self) -> Vec<u8> {
         self.shared.recent()
@@ -256,6 +285,17 @@ impl Daemon {
     }
 
     /// Closes its standard input once all that waits is written. A later run gets an empty one.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon};
+    ///
+    /// let daemon = Daemon::builder(Command::new("cat")).stdin_queue(1 << 10).start()?;
+    /// daemon.send("all of it")?;
+    /// daemon.close_stdin();
+    /// assert!(daemon.wait()?.success());
+    /// assert_eq!(daemon.recent(), b"all of it");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn close_stdin(&self) {
         self.shared.close_inbox();
     }
@@ -331,6 +371,14 @@ impl Daemon {
     }
 
     /// Waits until it is over: it has ended, and is not started again. Gives the status of the last run.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon};
+    ///
+    /// let daemon = Daemon::builder(Command::new("false")).start()?;
+    /// assert_eq!(daemon.wait()?.code(), Some(1));
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -105,6 +105,13 @@ impl fmt::Debug for Environment {
 }
 
 /// The changes to the environment; made by [`Command::get_envs`](crate::Command::get_envs).
+///
+/// ```
+/// let mut command = netrunner_sync::Command::new("cc");
+/// let mut changes = command.env("LANG", "C").get_envs();
+/// assert_eq!(changes.next().unwrap().0, "LANG");
+/// assert!(changes.next().is_none());
+/// ```
 #[derive(Clone)]
 pub struct CommandEnvs<'a>(btree_map::Iter<'a, OsString, Option<OsString>>);
 

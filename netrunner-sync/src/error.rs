@@ -2,12 +2,13 @@
 //! predicates for what a program may want to tell apart.
 
 use std::ffi::{OsStr, OsString};
-use std::fmt;
 use std::io;
-use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
 
 use crate::report::{Leftover, Output, Reason};
+
+mod display;
+
+pub(crate) use display::shown;
 
 /// A result whose error is [`Error`].
 pub type Result<T, E = Error> = std::result::Result<T, E>;
@@ -195,24 +196,44 @@ impl Error {
     /// After a lost shepherd ([`is_shepherd_lost`](Error::is_shepherd_lost)) nobody knows how the
     /// child ended: what was read is true, but the reason is [`Reason::ShepherdLost`] and the
     /// status is only what the death of a shepherd does to its child, SIGKILL.
+    ///
+    /// ```
+    /// let error = netrunner_sync::Command::new("sh").args(["-c", "echo half; exit 3"]).run().unwrap_err();
+    /// assert_eq!(error.output().unwrap().stdout, b"half\n");
+    /// ```
     #[must_use]
     pub fn output(&self) -> Option<&Output> {
         self.0.output.as_ref()
     }
 
     /// The same, by value.
+    ///
+    /// ```
+    /// let error = netrunner_sync::Command::new("sh").args(["-c", "echo half; exit 3"]).run().unwrap_err();
+    /// assert_eq!(error.into_output().unwrap().stdout, b"half\n");
+    /// ```
     #[must_use]
     pub fn into_output(self) -> Option<Output> {
         self.0.output
     }
 
     /// The program, the directory or another thing that was asked for does not exist.
+    ///
+    /// ```
+    /// let error = netrunner_sync::Command::new("no-such-program").run().unwrap_err();
+    /// assert!(error.is_not_found());
+    /// ```
     #[must_use]
     pub fn is_not_found(&self) -> bool {
         self.kind() == io::ErrorKind::NotFound
     }
 
     /// The program, the directory or the step was not allowed.
+    ///
+    /// ```
+    /// let error = netrunner_sync::Command::new("/etc/passwd").run().unwrap_err();
+    /// assert!(error.is_permission_denied()); // it is no program
+    /// ```
     #[must_use]
     pub fn is_permission_denied(&self) -> bool {
         self.kind() == io::ErrorKind::PermissionDenied
@@ -280,12 +301,23 @@ impl Error {
     }
 
     /// The command wrote more than it was allowed to and was stopped.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Excess};
+    ///
+    /// let mut endless = Command::new("yes");
+    /// assert!(endless.max_output(1 << 10).excess(Excess::Stop).run().unwrap_err().is_output_limit());
+    /// ```
     #[must_use]
     pub fn is_output_limit(&self) -> bool {
         self.judged() == Some(Reason::OutputLimit)
     }
 
     /// The command ended by itself and not with code 0.
+    ///
+    /// ```
+    /// assert!(netrunner_sync::Command::new("false").run().unwrap_err().is_failure());
+    /// ```
     #[must_use]
     pub fn is_failure(&self) -> bool {
         self.judged() == Some(Reason::Exited)
@@ -293,6 +325,15 @@ impl Error {
 
     /// The shepherd ended before it could tell how its child ended. The child and what it started
     /// are killed; how far it had come is not known.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Stdio};
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "read line; kill -9 $PPID"]).stdin(Stdio::piped()); // its shepherd
+    /// assert!(command.spawn()?.wait().unwrap_err().is_shepherd_lost());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn is_shepherd_lost(&self) -> bool {
         matches!(self.0.kind, Kind::ShepherdLost { .. })
@@ -300,6 +341,14 @@ impl Error {
 
     /// The command is over, but some of its processes could not be ended, for instance those of
     /// another user. The text names them.
+    ///
+    /// ```no_run
+    /// use netrunner_sync::Command;
+    ///
+    /// if let Err(error) = Command::new("sh").args(["-c", "sudo sleep 60 & exit"]).status() {
+    ///     assert!(error.is_unkillable(), "{error}"); // `sleep` is another user's
+    /// }
+    /// ```
     #[must_use]
     pub fn is_unkillable(&self) -> bool {
         matches!(self.0.kind, Kind::Unkillable { .. })
@@ -307,6 +356,17 @@ impl Error {
 
     /// The job was not started, because all were [stopped](crate::JobsHandle::stop_all) before, or
     /// another one had failed ([`Jobs::fail_fast`](crate::Jobs::fail_fast)).
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.fail_fast(true);
+    /// jobs.push(Command::new("false"));
+    /// jobs.push(Command::new("true"));
+    /// let ends: Vec<_> = jobs.collect();
+    /// assert!(ends[1].result.as_ref().unwrap_err().is_not_run());
+    /// ```
     #[must_use]
     pub fn is_not_run(&self) -> bool {
         matches!(self.0.kind, Kind::NotRun { .. })
@@ -314,6 +374,14 @@ impl Error {
 
     /// The [`Daemon`](crate::Daemon) is over, and was not ready: it has ended before that, was not ready in
     /// time, or was ready once and is not any more.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon, Ready};
+    ///
+    /// let daemon = Daemon::builder(Command::new("true")).ready(Ready::line("serving")).start()?;
+    /// assert!(daemon.wait_ready().unwrap_err().is_not_ready());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn is_not_ready(&self) -> bool {
         matches!(self.0.kind, Kind::NotReady { .. })
@@ -335,109 +403,6 @@ impl Error {
                 _,
             ) => None,
         }
-    }
-}
-
-impl fmt::Display for Error {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.0.kind {
-            Kind::Invalid { message } => f.write_str(message),
-            Kind::System { step, cause } | Kind::Uncontained { step, cause } => {
-                write!(f, "failed to {step}: {}", Plain(cause))
-            }
-            Kind::Exec { program, cause } => {
-                write!(f, "failed to start `{}`: {}", shown(program), Plain(cause))
-            }
-            Kind::Outcome { program } => match &self.0.output {
-                Some(output) => {
-                    write!(f, "`{}` {}", shown(program), Judgement(output))
-                }
-                None => write!(f, "`{}` failed", shown(program)),
-            },
-            Kind::ShepherdLost { program, detail } => {
-                write!(f, "lost the shepherd of `{}`: {detail}", shown(program))
-            }
-            Kind::NotRun { program } => {
-                write!(f, "`{}` was not started: the jobs were stopped", shown(program))
-            }
-            Kind::NotReady { program, late } => {
-                write!(f, "`{}` is not ready: ", shown(program))?;
-                match (late, &self.0.output) {
-                    (Some(late), _) => f.write_str(late),
-                    (None, Some(output)) => write!(f, "it {}", Judgement(output)),
-                    (None, None) => f.write_str("it is over"),
-                }
-            }
-            Kind::Unkillable { program, survivors } => {
-                write!(f, "failed to end all processes of `{}`: still alive", shown(program))?;
-                for (index, Leftover { pid, name }) in survivors.iter().enumerate() {
-                    let before = if index == 0 { " are" } else { "," };
-                    write!(f, "{before} `{}` ({pid})", shown(name))?;
-                }
-                Ok(())
-            }
-        }
-    }
-}
-
-/// A name as people read it; what is not UTF-8 is replaced.
-pub(crate) fn shown(name: &OsStr) -> impl fmt::Display + '_ {
-    Path::new(name).display()
-}
-
-/// The text of a system error without std's "(os error 2)".
-struct Plain<'a>(&'a io::Error);
-
-impl fmt::Display for Plain<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let text = self.0.to_string();
-        f.write_str(text.split(" (os error ").next().unwrap_or(&text))
-    }
-}
-
-struct Judgement<'a>(&'a Output);
-
-impl fmt::Display for Judgement<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Output { status, report, .. } = self.0;
-        match report.reason {
-            Reason::Timeout => return f.write_str("ran into its timeout and was stopped"),
-            Reason::IdleTimeout => {
-                return f.write_str("wrote nothing for too long and was stopped");
-            }
-            Reason::OutputLimit => return f.write_str("wrote too much and was stopped"),
-            Reason::Stopped => return f.write_str("was stopped"),
-            Reason::Killed => return f.write_str("was killed"),
-            Reason::ShepherdLost => return f.write_str("lost its shepherd"),
-            Reason::Exited => {}
-            Reason::OutOfMemory => f.write_str("ran out of the memory of its cgroup and ")?,
-        }
-        match (status.code(), status.signal()) {
-            (Some(code), _) => write!(f, "exited with code {code}"),
-            (None, Some(number)) => {
-                match crate::Signal::try_from(number) {
-                    Ok(signal) => write!(f, "was ended by {signal}")?,
-                    Err(_) => write!(f, "was ended by signal {number}")?,
-                }
-                if status.core_dumped() { f.write_str(" (core dumped)") } else { Ok(()) }
-            }
-            (None, None) => write!(f, "ended with {status}"),
-        }
-    }
-}
-
-impl fmt::Debug for Error {
-    /// The text, and what a predicate would say: made to be read after `unwrap`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut out = f.debug_struct("Error");
-        out.field("message", &format_args!("{self}")).field("kind", &self.kind());
-        if let Some(errno) = self.raw_os_error() {
-            out.field("errno", &errno);
-        }
-        if let Some(output) = self.output() {
-            out.field("output", output);
-        }
-        out.finish()
     }
 }
 

@@ -5,14 +5,24 @@ use std::iter::FusedIterator;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::child::ChildHandle;
 use crate::command::Command;
 use crate::error::Result;
+use crate::handle::ChildHandle;
 use crate::mover::{Mover, PIECE, Step, Stream};
 use crate::report::Report;
 use crate::time::deadline_in;
 
 /// Something that a command did; an item of [`Events`].
+///
+/// ```
+/// use netrunner_sync::{Command, Event};
+///
+/// let mut command = Command::new("printf");
+/// let mut events = command.arg("out").events()?;
+/// assert_eq!(events.next().unwrap()?, Event::Stdout(b"out".to_vec()));
+/// assert!(matches!(events.next().unwrap()?, Event::Exited(report) if report.status.success()));
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 #[expect(clippy::large_enum_variant, reason = "one of a command; a box would be in its users' way")]
@@ -110,11 +120,29 @@ impl Events {
     }
 
     /// As [`next_deadline`](Events::next_deadline), for at most so long.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut events = netrunner_sync::Command::new("sleep").arg("60").events()?;
+    /// assert!(events.next_timeout(Duration::from_millis(10)).is_pending());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn next_timeout(&mut self, timeout: Duration) -> Poll<Option<Result<Event>>> {
         self.step(deadline_in(timeout))
     }
 
     /// A handle, to signal or stop the command from anywhere. It does not keep the command alive.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Event};
+    ///
+    /// let mut events = Command::new("sleep").arg("60").events()?;
+    /// events.handle().kill()?;
+    /// let Some(Ok(Event::Exited(report))) = events.next() else { panic!("no end") };
+    /// assert!(!report.status.success());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn handle(&self) -> ChildHandle {
         self.mover.handle().clone()

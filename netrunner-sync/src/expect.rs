@@ -10,6 +10,18 @@ use crate::time::deadline_in;
 
 /// What [`ChildPty::expect`] waits for, and [`Ready::line`](crate::Ready::line): a text, bytes, the end ([`Pattern::end`]), or with the feature
 /// `regex` a regular expression.
+///
+/// ```
+/// use std::time::Duration;
+/// use netrunner_sync::{Command, Pattern, WinSize};
+///
+/// let mut child = Command::new("echo").arg("a prompt>").pty(WinSize::new(24, 80)).spawn()?;
+/// let pty = child.pty.take().unwrap();
+/// for pattern in ["prompt>".into(), Pattern::end()] {
+///     pty.expect(pattern, Duration::from_secs(30)).unwrap();
+/// }
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Clone, Debug)]
 pub struct Pattern(Kind);
 
@@ -23,6 +35,16 @@ enum Kind {
 
 impl Pattern {
     /// The end of the terminal: the command is over, and all that it has shown was read.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::{Command, Pattern, WinSize};
+    ///
+    /// let mut child = Command::new("echo").arg("bye").pty(WinSize::new(24, 80)).spawn()?;
+    /// let shown = child.pty.take().unwrap().expect(Pattern::end(), Duration::from_secs(30)).unwrap();
+    /// assert_eq!(shown.before, b"bye\r\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn end() -> Pattern {
         Pattern(Kind::End)
@@ -92,6 +114,16 @@ impl From<regex::bytes::Regex> for Pattern {
 }
 
 /// What was waited for and was shown.
+///
+/// ```
+/// use std::time::Duration;
+/// use netrunner_sync::{Command, WinSize};
+///
+/// let mut child = Command::new("echo").arg("name: ").pty(WinSize::new(24, 80)).spawn()?;
+/// let shown = child.pty.take().unwrap().expect(": ", Duration::from_secs(30)).unwrap();
+/// assert_eq!((&shown.before[..], &shown.found[..]), (&b"name"[..], &b": "[..]));
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expected {
     /// What was shown before it, since what was expected last.
@@ -101,6 +133,16 @@ pub struct Expected {
 }
 
 /// What was waited for was not shown; made by [`ChildPty::expect`].
+///
+/// ```
+/// use std::time::Duration;
+/// use netrunner_sync::{Command, WinSize};
+///
+/// let mut child = Command::new("echo").arg("oh").pty(WinSize::new(24, 80)).spawn()?;
+/// let error = child.pty.take().unwrap().expect("ok", Duration::from_secs(30)).unwrap_err();
+/// assert_eq!(error.to_string(), r"`ok` was not shown before the end; seen: `oh\r\n`");
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct ExpectError {
     pattern: Pattern,
@@ -124,18 +166,48 @@ const SHOWN: usize = 500;
 
 impl ExpectError {
     /// All that was shown since what was expected last. It is still there to be read, or expected.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::{Command, WinSize};
+    ///
+    /// let mut child = Command::new("echo").arg("oh").pty(WinSize::new(24, 80)).spawn()?;
+    /// let error = child.pty.take().unwrap().expect("ok", Duration::from_secs(30)).unwrap_err();
+    /// assert_eq!(error.seen(), b"oh\r\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn seen(&self) -> &[u8] {
         &self.seen
     }
 
     /// Whether the time was over.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::{Command, WinSize};
+    ///
+    /// let mut child = Command::new("sleep").arg("60").pty(WinSize::new(24, 80)).spawn()?;
+    /// let error = child.pty.take().unwrap().expect("ok", Duration::from_millis(10)).unwrap_err();
+    /// assert!(error.is_timeout());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn is_timeout(&self) -> bool {
         matches!(self.cause, Cause::TimedOut)
     }
 
     /// Whether the terminal has ended instead.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::{Command, WinSize};
+    ///
+    /// let mut child = Command::new("true").pty(WinSize::new(24, 80)).spawn()?;
+    /// let error = child.pty.take().unwrap().expect("ok", Duration::from_secs(30)).unwrap_err();
+    /// assert!(error.is_end());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn is_end(&self) -> bool {
         matches!(self.cause, Cause::Ended)
@@ -169,6 +241,17 @@ impl std::error::Error for ExpectError {
 impl PtyReader {
     /// As [`ChildPty::expect`].
     ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::{Command, WinSize};
+    ///
+    /// let mut child = Command::new("cat").pty(WinSize::new(24, 80)).spawn()?;
+    /// let (reader, mut writer) = child.pty.take().unwrap().split();
+    /// std::io::Write::write_all(&mut writer, b"hello\n").unwrap();
+    /// reader.expect("hello", Duration::from_secs(30)).unwrap();
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`ChildPty::expect`].
@@ -181,6 +264,18 @@ impl PtyReader {
     }
 
     /// As [`ChildPty::expect_deadline`].
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use netrunner_sync::{Command, WinSize};
+    ///
+    /// let mut child = Command::new("echo").arg("a b").pty(WinSize::new(24, 80)).spawn()?;
+    /// let (reader, _writer) = child.pty.take().unwrap().split();
+    /// let deadline = Instant::now() + Duration::from_secs(30); // for both
+    /// reader.expect_deadline("a", deadline).unwrap();
+    /// reader.expect_deadline("b", deadline).unwrap();
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -259,6 +354,18 @@ impl ChildPty {
     }
 
     /// As [`expect`](ChildPty::expect), until `deadline`; one in the past looks at what is there.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use netrunner_sync::{Command, WinSize};
+    ///
+    /// let mut child = Command::new("echo").arg("a b").pty(WinSize::new(24, 80)).spawn()?;
+    /// let pty = child.pty.take().unwrap();
+    /// let deadline = Instant::now() + Duration::from_secs(30); // for both
+    /// pty.expect_deadline("a", deadline).unwrap();
+    /// pty.expect_deadline("b", deadline).unwrap();
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

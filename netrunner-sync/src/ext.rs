@@ -37,28 +37,89 @@ pub(crate) struct Setup {
 /// ```
 pub trait CommandExt: sealed::Sealed {
     /// The name that the program sees as its own, in place of the one that it was started by.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, CommandExt};
+    ///
+    /// let output = Command::new("sh").arg0("-sh").args(["-c", "echo $0"]).output()?;
+    /// assert_eq!(output.stdout, b"-sh\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     fn arg0(&mut self, arg0: impl AsRef<OsStr>) -> &mut Command;
 
     /// The user to run as: real, effective and saved. Without [`groups`](CommandExt::groups) the
     /// supplementary groups are cleared.
+    ///
+    /// ```no_run
+    /// use netrunner_sync::{Command, CommandExt};
+    ///
+    /// Command::new("id").uid(65_534).gid(65_534).run()?; // needs the privilege
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     fn uid(&mut self, uid: u32) -> &mut Command;
 
     /// The group to run as: real, effective and saved.
+    ///
+    /// ```no_run
+    /// use netrunner_sync::{Command, CommandExt};
+    ///
+    /// Command::new("id").gid(65_534).run()?; // needs the privilege
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     fn gid(&mut self, gid: u32) -> &mut Command;
 
     /// The supplementary groups.
+    ///
+    /// ```no_run
+    /// use netrunner_sync::{Command, CommandExt};
+    ///
+    /// Command::new("id").uid(65_534).gid(65_534).groups(&[20, 44]).run()?; // needs the privilege
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     fn groups(&mut self, groups: &[u32]) -> &mut Command;
 
     /// The mask of permissions that new files don't get.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, CommandExt};
+    ///
+    /// let output = Command::new("sh").args(["-c", "umask"]).umask(0o027).output()?;
+    /// assert_eq!(output.stdout, b"0027\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     fn umask(&mut self, mask: u32) -> &mut Command;
 
     /// Adds to the niceness: positive is nicer, negative needs a privilege.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, CommandExt};
+    ///
+    /// Command::new("make").arg("--version").nice(10).output().ok();
+    /// ```
     fn nice(&mut self, by: i32) -> &mut Command;
 
     /// Sets a resource limit; [`Resource::UNLIMITED`] means none.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, CommandExt, Resource};
+    ///
+    /// let mut command = Command::new("sh");
+    /// let output = command.args(["-c", "ulimit -n"]).rlimit(Resource::NOFILE, 64, 64).output()?;
+    /// assert_eq!(output.stdout, b"64\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     fn rlimit(&mut self, resource: Resource, soft: u64, hard: u64) -> &mut Command;
 
     /// Whether the command and its descendants can never gain a privilege by an exec.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, CommandExt};
+    ///
+    /// let mut command = Command::new("grep");
+    /// let output = command.args(["NoNewPrivs", "/proc/self/status"]).no_new_privs(true).output()?;
+    /// assert_eq!(output.stdout, b"NoNewPrivs:\t1\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     fn no_new_privs(&mut self, yes: bool) -> &mut Command;
 
     /// Whether the command is to have the client's terminal: with `true` its process group is in
@@ -78,6 +139,14 @@ pub trait CommandExt: sealed::Sealed {
     ///
     /// Without a controlling terminal this changes nothing, so that a program need not know where
     /// it runs.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, CommandExt};
+    ///
+    /// // A pager of our output, say, that is to read keys from the terminal.
+    /// Command::new("cat").input("a page\n").foreground(true).output()?;
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     fn foreground(&mut self, yes: bool) -> &mut Command;
 }
 
@@ -135,6 +204,15 @@ impl CommandExt for Command {
 }
 
 /// A resource whose use [`CommandExt::rlimit`] can limit.
+///
+/// ```
+/// use netrunner_sync::{Command, CommandExt, Resource};
+///
+/// let mut command = Command::new("sh");
+/// command.args(["-c", "ulimit -c"]).rlimit(Resource::CORE, 0, Resource::UNLIMITED);
+/// assert_eq!(command.output()?.stdout, b"0\n");
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Resource(u32);
 

@@ -43,6 +43,15 @@ impl Input {
     ///
     /// The thread ends when the reader does, or with the first piece that comes after the command's
     /// end: a reader that blocks for ever keeps it, but nothing else.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Input};
+    ///
+    /// let numbers = std::io::Cursor::new("3\n1\n2\n");
+    /// let output = Command::new("sort").input(Input::reader(numbers)).output()?;
+    /// assert_eq!(output.stdout, b"1\n2\n3\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn reader(reader: impl Read + Send + 'static) -> Input {
         Input(Feed::Reader(Mutex::new(Box::new(reader))))
     }

@@ -139,9 +139,11 @@ mod expect;
 mod ext;
 mod feed;
 mod guardian;
+mod handle;
 #[cfg_attr(netrunner_portable, path = "portable/image.rs")]
 mod image;
 mod input;
+mod inspect;
 mod jobs;
 #[cfg_attr(netrunner_portable, path = "portable/kin.rs")]
 mod kin;
@@ -193,15 +195,17 @@ pub use std::process::ExitStatus;
 pub use capabilities::{
     Capabilities, Capability, Containment, Missing, Need, ShepherdSource, capabilities,
 };
-pub use child::{Child, ChildHandle};
-pub use command::{Command, CommandArgs};
+pub use child::Child;
+pub use command::Command;
 pub use daemon::{Daemon, DaemonBuilder, DaemonState, Daemons, Health, LogFile, Ready, Restart};
 pub use environment::CommandEnvs;
 pub use error::{Error, Result};
 pub use events::{Event, Events};
 pub use expect::{ExpectError, Expected, Pattern};
 pub use ext::{CommandExt, Resource};
+pub use handle::ChildHandle;
 pub use input::Input;
+pub use inspect::CommandArgs;
 pub use jobs::{
     Finished, JobId, JobLine, Jobs, JobsHandle, Jobserver, OutputFile, OutputReader, Retries,
 };

@@ -110,6 +110,16 @@ impl Command {
 
     /// What happens when the command writes more than its [`max_output`](Command::max_output):
     /// it is stopped, unless another choice is made here.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Excess};
+    ///
+    /// let mut command = Command::new("seq");
+    /// let output = command.arg("1000").max_output(4).excess(Excess::Discard).output()?;
+    /// assert_eq!(output.stdout, b"1\n2\n");
+    /// assert!(output.status.success()); // it was not stopped
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn excess(&mut self, excess: Excess) -> &mut Command {
         self.limits.excess = excess;
         self

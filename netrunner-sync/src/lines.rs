@@ -6,9 +6,9 @@ use std::iter::FusedIterator;
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use crate::child::ChildHandle;
 use crate::command::Command;
 use crate::error::{Error, Result, shown};
+use crate::handle::ChildHandle;
 use crate::mover::{Mover, PIECE, Step, Stream};
 use crate::report::{Output, Report};
 use crate::time::deadline_in;
@@ -122,11 +122,27 @@ impl Lines {
     }
 
     /// As [`next_deadline`](Lines::next_deadline), for at most so long.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// let mut lines = netrunner_sync::Command::new("sleep").arg("60").lines()?;
+    /// assert!(lines.next_timeout(Duration::from_millis(10)).is_pending());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn next_timeout(&mut self, timeout: Duration) -> Poll<Option<Result<String>>> {
         self.step(deadline_in(timeout))
     }
 
     /// How the command ended; something only once the iteration has come to its end.
+    ///
+    /// ```
+    /// let mut lines = netrunner_sync::Command::new("echo").lines()?;
+    /// assert!(lines.report().is_none()); // not over yet
+    /// assert_eq!(lines.by_ref().count(), 1);
+    /// assert!(lines.report().unwrap().status.success());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn report(&self) -> Option<&Report> {
         match &self.stage {
@@ -136,6 +152,14 @@ impl Lines {
     }
 
     /// A handle, to signal or stop the command from anywhere. It does not keep the command alive.
+    ///
+    /// ```
+    /// let mut lines = netrunner_sync::Command::new("yes").lines()?;
+    /// assert_eq!(lines.next().unwrap()?, "y");
+    /// lines.handle().kill()?;
+    /// assert!(lines.last().unwrap().is_err()); // it was killed
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn handle(&self) -> ChildHandle {
         self.mover.handle().clone()

@@ -7,11 +7,12 @@ use std::time::Instant;
 use rustix::event::PollFlags;
 use rustix::io::Errno;
 
-use crate::child::{ChildHandle, Life};
+use crate::child::Life;
 use crate::command::Command;
 use crate::ear::Blocking;
 use crate::engine::{self, Started};
 use crate::error::Result;
+use crate::handle::ChildHandle;
 use crate::outcome::Captured;
 use crate::outlet::Outlet;
 use crate::pty::ChildPty;
@@ -49,6 +50,18 @@ struct Source {
 }
 
 /// One of the two outputs of a command.
+///
+/// ```
+/// use netrunner_sync::{Command, Daemon, Stream};
+///
+/// let (tell, told) = std::sync::mpsc::channel();
+/// let mut command = Command::new("sh");
+/// command.args(["-c", "echo oh >&2"]);
+/// let daemon = Daemon::builder(command).on_line(move |stream, _| tell.send(stream).unwrap()).start()?;
+/// daemon.wait()?;
+/// assert_eq!(told.recv().unwrap(), Stream::Stderr);
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Stream {
     /// The standard output.

@@ -64,6 +64,15 @@ pub struct RunningPipeline {
 }
 
 /// What became of a [`Pipeline`].
+///
+/// ```
+/// use netrunner_sync::{Command, Pipeline};
+///
+/// let output = Pipeline::new(Command::new("false")).pipe(Command::new("cat")).output()?;
+/// assert_eq!(output.stages.len(), 2);
+/// assert_eq!(output.failed(), Some(0));
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct PipelineOutput {
@@ -75,12 +84,29 @@ pub struct PipelineOutput {
 
 impl Pipeline {
     /// One of a single stage.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Pipeline};
+    ///
+    /// assert!(Pipeline::new(Command::new("true")).run().is_ok());
+    /// ```
     #[must_use]
     pub fn new(first: Command) -> Pipeline {
         Pipeline { stages: vec![first] }
     }
 
     /// Adds a command that reads what the last one so far writes.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Pipeline};
+    ///
+    /// let mut echo = Command::new("echo");
+    /// echo.arg("hello");
+    /// let mut upper = Command::new("tr");
+    /// upper.args(["a-z", "A-Z"]);
+    /// assert_eq!(Pipeline::new(echo).pipe(upper).run()?.stdout(), b"HELLO\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn pipe(mut self, next: Command) -> Pipeline {
         self.stages.push(next);
@@ -88,6 +114,14 @@ impl Pipeline {
     }
 
     /// Starts all stages.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Pipeline};
+    ///
+    /// let running = Pipeline::new(Command::new("true")).pipe(Command::new("cat")).start()?;
+    /// assert_eq!(running.wait().failed(), None);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -111,6 +145,14 @@ impl Pipeline {
 
     /// Runs all to their ends.
     ///
+    /// ```
+    /// use netrunner_sync::{Command, Pipeline};
+    ///
+    /// let output = Pipeline::new(Command::new("false")).output()?; // no error
+    /// assert_eq!(output.stages[0].as_ref().unwrap().status.code(), Some(1));
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`start`](Pipeline::start).
@@ -119,6 +161,13 @@ impl Pipeline {
     }
 
     /// As [`output`](Pipeline::output), and a failure of the whole is an error.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Pipeline};
+    ///
+    /// let error = Pipeline::new(Command::new("false")).run().unwrap_err();
+    /// assert!(error.is_failure());
+    /// ```
     ///
     /// # Errors
     ///
@@ -131,12 +180,29 @@ impl Pipeline {
 
 impl RunningPipeline {
     /// A handle to end all stages, or (by their place) one of them, from any thread.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Pipeline};
+    ///
+    /// let running = Pipeline::new(Command::new("yes")).pipe(Command::new("cat")).start()?;
+    /// running.handle().kill_all();
+    /// assert!(running.wait().failed().is_some());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn handle(&self) -> JobsHandle {
         self.jobs.handle()
     }
 
     /// Waits for the end of all.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Pipeline};
+    ///
+    /// let output = Pipeline::new(Command::new("true")).start()?.wait();
+    /// assert_eq!(output.failed(), None);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn wait(mut self) -> PipelineOutput {
         while let Some(finished) = self.jobs.next() {
@@ -146,6 +212,16 @@ impl RunningPipeline {
     }
 
     /// The same, until a point in time; itself again if some are at work then.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use netrunner_sync::{Command, Pipeline};
+    ///
+    /// let running = Pipeline::new(Command::new("yes")).pipe(Command::new("cat")).start()?;
+    /// let running = running.wait_deadline(Instant::now() + Duration::from_millis(10)).unwrap_err();
+    /// drop(running); // still at work: both are stopped
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -195,6 +271,15 @@ impl fmt::Debug for RunningPipeline {
 
 impl PipelineOutput {
     /// What the last stage wrote to its standard output.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Pipeline};
+    ///
+    /// let mut echo = Command::new("echo");
+    /// echo.arg("hello");
+    /// assert_eq!(Pipeline::new(echo).output()?.stdout(), b"hello\n");
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn stdout(&self) -> &[u8] {
         let output =
@@ -203,6 +288,14 @@ impl PipelineOutput {
     }
 
     /// The place of the stage whose failure is that of the whole; none if it has succeeded.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Pipeline};
+    ///
+    /// let output = Pipeline::new(Command::new("true")).pipe(Command::new("false")).output()?;
+    /// assert_eq!(output.failed(), Some(1));
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn failed(&self) -> Option<usize> {
         self.cause.or_else(|| {
@@ -217,6 +310,14 @@ impl PipelineOutput {
     }
 
     /// An error, unless the whole has succeeded.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Pipeline};
+    ///
+    /// let output = Pipeline::new(Command::new("false")).output()?;
+    /// assert!(output.judge().unwrap_err().is_failure());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

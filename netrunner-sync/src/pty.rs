@@ -1,14 +1,13 @@
 //! A terminal of the command's own: what is asked for, and the client's end of it. Opening and
 //! attaching it is the work of `netrunner-pty` and of the shepherd.
 
-use std::fmt;
-use std::io::{self, IoSliceMut, Read, Write};
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, IntoRawFd, OwnedFd, RawFd};
+use std::io::{self, IoSliceMut, Write};
+use std::os::fd::{IntoRawFd, OwnedFd, RawFd};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
-use netrunner_pty::{Control, Modes, WinSize};
+use netrunner_pty::{Modes, WinSize};
 use rustix::event::PollFlags;
 
 use crate::command::{Command, Stdin};
@@ -16,6 +15,8 @@ use crate::error::{Error, Result};
 use crate::outlet::Outlet;
 use crate::streams::{blocking, retry};
 use crate::target::Encore;
+
+mod halves;
 
 impl Command {
     /// Runs the command on a terminal of its own, of this size: a pseudo-terminal is its standard
@@ -118,6 +119,18 @@ pub struct ChildPty {
 }
 
 /// What a command's terminal shows; a half of a [`ChildPty`].
+///
+/// ```
+/// use std::io::Read;
+/// use netrunner_sync::{Command, WinSize};
+///
+/// let mut child = Command::new("echo").arg("hello").pty(WinSize::new(24, 80)).spawn()?;
+/// let (mut reader, _writer) = child.pty.take().unwrap().split();
+/// let mut shown = String::new();
+/// reader.read_to_string(&mut shown).unwrap();
+/// assert_eq!(shown, "hello\r\n");
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 pub struct PtyReader {
     outlet: Outlet,
     encore: Option<Encore>,
@@ -126,6 +139,17 @@ pub struct PtyReader {
 }
 
 /// What is typed on a command's terminal; a half of a [`ChildPty`].
+///
+/// ```
+/// use std::io::Write;
+/// use netrunner_sync::{Command, WinSize};
+///
+/// let mut child = Command::new("head").arg("-n1").pty(WinSize::new(24, 80)).spawn()?;
+/// let (_reader, mut writer) = child.pty.take().unwrap().split();
+/// writer.write_all(b"hello\n").unwrap();
+/// assert!(child.wait()?.success());
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 pub struct PtyWriter {
     manager: Arc<OwnedFd>,
     written: Option<Arc<AtomicU64>>,
@@ -151,12 +175,38 @@ impl ChildPty {
     }
 
     /// Two halves, for two threads. The terminal is hung up when both are dropped.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use netrunner_sync::{Command, WinSize};
+    ///
+    /// let mut child = Command::new("head").arg("-n1").pty(WinSize::new(24, 80)).spawn()?;
+    /// let (mut reader, mut writer) = child.pty.take().unwrap().split();
+    /// let shown = std::thread::spawn(move || {
+    ///     let mut shown = String::new();
+    ///     reader.read_to_string(&mut shown).map(|_| shown)
+    /// });
+    /// writer.write_all(b"hello\n").unwrap();
+    /// assert_eq!(shown.join().unwrap().unwrap(), "hello\r\nhello\r\n"); // typed, and written
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn split(self) -> (PtyReader, PtyWriter) {
         (self.reader, self.writer)
     }
 
     /// Reads what is there, and waits for it until `deadline`.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use netrunner_sync::{Command, WinSize};
+    ///
+    /// let mut child = Command::new("sleep").arg("60").pty(WinSize::new(24, 80)).spawn()?;
+    /// let pty = child.pty.take().unwrap();
+    /// let error = pty.read_deadline(&mut [0; 10], Instant::now()).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -167,6 +217,17 @@ impl ChildPty {
     }
 
     /// Types what fits, and waits for room until `deadline`.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use netrunner_sync::{Command, WinSize};
+    ///
+    /// let mut child = Command::new("head").arg("-n1").pty(WinSize::new(24, 80)).spawn()?;
+    /// let pty = child.pty.take().unwrap();
+    /// let deadline = Instant::now() + Duration::from_secs(30);
+    /// assert_eq!(pty.write_deadline(b"hello\n", deadline).unwrap(), 6);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -179,6 +240,17 @@ impl ChildPty {
 
 impl PtyReader {
     /// As [`ChildPty::read_deadline`].
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use netrunner_sync::{Command, WinSize};
+    ///
+    /// let mut child = Command::new("sleep").arg("60").pty(WinSize::new(24, 80)).spawn()?;
+    /// let (reader, _writer) = child.pty.take().unwrap().split();
+    /// let error = reader.read_deadline(&mut [0; 10], Instant::now()).unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -244,6 +316,17 @@ impl PtyReader {
 impl PtyWriter {
     /// As [`ChildPty::write_deadline`].
     ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use netrunner_sync::{Command, WinSize};
+    ///
+    /// let mut child = Command::new("head").arg("-n1").pty(WinSize::new(24, 80)).spawn()?;
+    /// let (_reader, writer) = child.pty.take().unwrap().split();
+    /// let deadline = Instant::now() + Duration::from_secs(30);
+    /// assert_eq!(writer.write_deadline(b"hello\n", deadline).unwrap(), 6);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// As [`ChildPty::write_deadline`].
@@ -276,205 +359,6 @@ impl PtyWriter {
 /// away, by the control characters that terminals begin with.
 fn ends_line(byte: u8) -> bool {
     matches!(byte, b'\n' | b'\r' | 0x03 | 0x04 | 0x15 | 0x1a | 0x1c)
-}
-
-/// What both the whole and the half that types can do.
-macro_rules! types {
-    ($($name:ident, $writer:ident;)*) => {$(
-        impl $name {
-            /// Types a control character by its name, whichever byte it is just now: the command
-            /// can change it. Does nothing where it is turned off.
-            ///
-            /// ```
-            /// use netrunner_sync::{Command, Control, WinSize};
-            ///
-            /// let mut child = Command::new("cat").pty(WinSize::new(24, 80)).spawn()?;
-            /// child.pty.as_ref().unwrap().send(Control::EndOfFile).unwrap();
-            /// assert!(child.wait()?.success());
-            /// # Ok::<(), netrunner_sync::Error>(())
-            /// ```
-            ///
-            /// # Errors
-            ///
-            /// As a write.
-            pub fn send(&self, control: Control) -> io::Result<()> {
-                let writer = self.$writer();
-                let Some(byte) = control.of(writer.manager())? else { return Ok(()) };
-                writer.type_all(&[byte])?;
-                if control == Control::EndOfFile {
-                    writer.in_line.store(false, Ordering::Relaxed);
-                }
-                Ok(())
-            }
-
-            /// Types the end of the input: the end-of-file character, twice where the last that was
-            /// typed did not end a line, since the first one then only hands the line over.
-            ///
-            /// ```
-            /// use std::io::Write;
-            /// use netrunner_sync::{Command, PtyModes, WinSize};
-            ///
-            /// let mut command = Command::new("cat");
-            /// command.pty(WinSize::new(24, 80)).pty_modes(PtyModes::new().echo(false));
-            /// let mut child = command.spawn()?;
-            /// let pty = child.pty.as_mut().unwrap();
-            /// pty.write_all(b"no newline").unwrap();
-            /// pty.send_eof().unwrap();
-            /// assert_eq!(child.wait_with_output()?.stdout, b"no newline");
-            /// # Ok::<(), netrunner_sync::Error>(())
-            /// ```
-            ///
-            /// # Errors
-            ///
-            /// As a write.
-            pub fn send_eof(&self) -> io::Result<()> {
-                let in_line = self.$writer().in_line.load(Ordering::Relaxed);
-                if in_line && Modes::is_canonical(self.$writer().manager())? {
-                    self.send(Control::EndOfFile)?;
-                }
-                self.send(Control::EndOfFile)
-            }
-        }
-
-        impl Write for &$name {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                self.$writer().write_until(bytes, None)
-            }
-
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-
-        impl Write for $name {
-            fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-                (&*self).write(bytes)
-            }
-
-            fn flush(&mut self) -> io::Result<()> {
-                Ok(())
-            }
-        }
-    )*};
-}
-
-/// What both the whole and the half that reads can do.
-macro_rules! reads {
-    ($($name:ident, $reader:ident;)*) => {$(
-        impl Read for &$name {
-            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                self.$reader().read_until(buffer, None)
-            }
-
-            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                self.$reader().read_into_all(buffers)
-            }
-        }
-
-        impl Read for $name {
-            fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-                (&*self).read(buffer)
-            }
-
-            fn read_vectored(&mut self, buffers: &mut [IoSliceMut<'_>]) -> io::Result<usize> {
-                (&*self).read_vectored(buffers)
-            }
-        }
-    )*};
-}
-
-/// What the whole and both halves can do.
-macro_rules! is_terminal {
-    ($($name:ident;)*) => {$(
-        impl $name {
-            /// Gives the terminal another size; its foreground gets SIGWINCH.
-            ///
-            /// # Errors
-            ///
-            /// [`InvalidInput`](io::ErrorKind::InvalidInput) for a size without room.
-            pub fn resize(&self, size: WinSize) -> io::Result<()> {
-                check_size(size)?;
-                size.set(self.manager())
-            }
-
-            /// The size that the terminal has now: the command can set it, too.
-            ///
-            /// # Errors
-            ///
-            /// Those of `ioctl(2)`.
-            pub fn size(&self) -> io::Result<WinSize> {
-                WinSize::of(self.manager())
-            }
-
-            /// The process group in the foreground: of a shell the job that runs, or the shell
-            /// itself. `None` once the session is gone.
-            ///
-            /// # Errors
-            ///
-            /// Those of `ioctl(2)`.
-            pub fn foreground(&self) -> io::Result<Option<u32>> {
-                netrunner_pty::foreground(self.manager())
-            }
-
-            /// Whether the terminal shows what is typed just now. A program that asks for a
-            /// password turns it off before it asks.
-            ///
-            /// # Errors
-            ///
-            /// Those of `ioctl(2)`.
-            pub fn is_echoing(&self) -> io::Result<bool> {
-                Modes::is_echoing(self.manager())
-            }
-        }
-
-        impl fmt::Debug for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.debug_tuple(stringify!($name)).field(self.manager()).finish()
-            }
-        }
-
-        impl AsFd for $name {
-            fn as_fd(&self) -> BorrowedFd<'_> {
-                self.manager().as_fd()
-            }
-        }
-
-        impl AsRawFd for $name {
-            fn as_raw_fd(&self) -> RawFd {
-                self.manager().as_raw_fd()
-            }
-        }
-    )*};
-}
-
-types! { ChildPty, writer; PtyWriter, itself; }
-reads! { ChildPty, reader; PtyReader, itself; }
-is_terminal! { ChildPty; PtyReader; PtyWriter; }
-
-impl ChildPty {
-    fn writer(&self) -> &PtyWriter {
-        &self.writer
-    }
-
-    pub(crate) fn reader(&self) -> &PtyReader {
-        &self.reader
-    }
-
-    fn manager(&self) -> &OwnedFd {
-        &self.writer.manager
-    }
-}
-
-impl PtyReader {
-    fn itself(&self) -> &PtyReader {
-        self
-    }
-}
-
-impl PtyWriter {
-    fn itself(&self) -> &PtyWriter {
-        self
-    }
 }
 
 impl From<ChildPty> for OwnedFd {

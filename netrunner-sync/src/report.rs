@@ -137,6 +137,15 @@ pub struct IoCounters {
 }
 
 /// A descendant that was still alive when its command had ended.
+///
+/// ```
+/// use netrunner_sync::Command;
+///
+/// let output = Command::new("sh").args(["-c", "sleep 60 &"]).output()?;
+/// let leftover = &output.report.leftovers[0]; // it was stopped
+/// assert_eq!(leftover.name, "sleep");
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub struct Leftover {

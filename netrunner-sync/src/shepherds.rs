@@ -48,6 +48,11 @@ impl Shepherds {
     /// Without it the program is taken from the variable `NETRUNNER_SHEPHERD` (not in a set-uid
     /// program), or else from the copy inside this crate, which never touches the disk.
     ///
+    /// ```
+    /// let error = netrunner_sync::Shepherds::binary("/no/such/shepherd").unwrap_err();
+    /// assert!(error.is_not_found());
+    /// ```
+    ///
     /// # Errors
     ///
     /// [`is_not_found`](crate::Error::is_not_found) and the like where there is no such program.
@@ -66,6 +71,15 @@ impl Shepherds {
     /// Lets go of the guardian and of all idle shepherds: the next command starts new ones, with
     /// the umask, limits, niceness, cgroup, namespaces, root directory, seccomp filters and
     /// Landlock rules that the process has then. Running commands are not touched.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Shepherds};
+    ///
+    /// Command::new("true").run()?;
+    /// Shepherds::refresh();
+    /// assert_eq!(Shepherds::idle(), 0);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn refresh() {
         Runtime::current().pool().refresh(None);
     }
@@ -73,11 +87,26 @@ impl Shepherds {
     /// Keeps at most `n` idle shepherds for the next commands at any time; by default 8192, most of
     /// which go after 2 seconds (see [above](Shepherds#which-are-kept)). 0 means that each command
     /// starts one.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Shepherds};
+    ///
+    /// Shepherds::max_idle(0);
+    /// Command::new("true").run()?;
+    /// assert_eq!(Shepherds::idle(), 0);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn max_idle(n: usize) {
         Runtime::current().pool().set_max_idle(n);
     }
 
     /// How many idle shepherds there are now.
+    ///
+    /// ```
+    /// use netrunner_sync::Shepherds;
+    ///
+    /// println!("{} shepherds wait for a command", Shepherds::idle());
+    /// ```
     #[must_use]
     pub fn idle() -> usize {
         Runtime::current().pool().idle()

@@ -43,18 +43,41 @@ pub(crate) enum Source {
 
 impl Stdio {
     /// A pipe between the client and the child.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Stdio};
+    ///
+    /// let child = Command::new("echo").arg("hello").stdout(Stdio::piped()).spawn()?;
+    /// assert!(child.stdout.is_some());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn piped() -> Stdio {
         Stdio(Source::Piped)
     }
 
     /// `/dev/null`: nothing to read, and what is written is gone.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Stdio};
+    ///
+    /// let output = Command::new("cat").stdin(Stdio::null()).output()?;
+    /// assert!(output.stdout.is_empty());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn null() -> Stdio {
         Stdio(Source::Null)
     }
 
     /// The client's own stream.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Stdio};
+    ///
+    /// Command::new("true").stderr(Stdio::inherit()).output()?; // its errors are seen at once
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn inherit() -> Stdio {
         Stdio(Source::Inherit)

@@ -53,6 +53,17 @@ pub struct ChildStdin(Inlet);
 pub struct ChildStdout(Outlet);
 
 /// The reading end of a child's standard error, as [`ChildStdout`] is.
+///
+/// ```
+/// use std::io::Read;
+/// use netrunner_sync::{Command, Stdio};
+///
+/// let mut child = Command::new("sh").args(["-c", "echo oh >&2"]).stderr(Stdio::piped()).spawn()?;
+/// let mut text = String::new();
+/// child.stderr.take().unwrap().read_to_string(&mut text).unwrap();
+/// assert_eq!(text, "oh\n");
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 pub struct ChildStderr(Outlet);
 
 /// Where the client writes to a command.
@@ -227,6 +238,17 @@ macro_rules! reader {
         impl $name {
             /// Reads what is there, and waits for it until `deadline`.
             ///
+            /// ```
+            /// use std::time::Instant;
+            /// use netrunner_sync::{Command, Stdio};
+            ///
+            /// let mut child = Command::new("sleep").arg("60").stdout(Stdio::piped()).spawn()?;
+            /// let stdout = child.stdout.take().unwrap();
+            /// let error = stdout.read_deadline(&mut [0; 10], Instant::now()).unwrap_err();
+            /// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+            /// # Ok::<(), netrunner_sync::Error>(())
+            /// ```
+            ///
             /// # Errors
             ///
             /// [`TimedOut`](io::ErrorKind::TimedOut) if there was nothing until then; a deadline
@@ -269,6 +291,21 @@ impl ChildStdin {
     }
 
     /// Writes what fits, and waits for room until `deadline`.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use netrunner_sync::{Command, Stdio};
+    ///
+    /// let mut child = Command::new("sleep").arg("60").stdin(Stdio::piped()).spawn()?;
+    /// let stdin = child.stdin.take().unwrap();
+    /// let error = loop {
+    ///     if let Err(error) = stdin.write_deadline(&[0; 10_000], Instant::now()) {
+    ///         break error; // nobody reads, and the pipe is full
+    ///     }
+    /// };
+    /// assert_eq!(error.kind(), std::io::ErrorKind::TimedOut);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

@@ -50,6 +50,15 @@ pub fn wait_any(children: &mut [Child]) -> Result<(usize, ExitStatus)> {
 
 /// As [`wait_any`], until a point in time; `None` if all are still at work then.
 ///
+/// ```
+/// use std::time::Instant;
+/// use netrunner_sync::{Command, wait_any_deadline};
+///
+/// let mut children = [Command::new("sleep").arg("60").spawn()?];
+/// assert!(wait_any_deadline(&mut children, Instant::now())?.is_none());
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// As [`wait_any`].

@@ -70,6 +70,16 @@ impl DaemonBuilder {
     }
 
     /// When it counts as ready; by default as soon as it runs. [`Ready`] has examples.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon, Ready};
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "echo serving; sleep 60"]);
+    /// let daemon = Daemon::builder(command).ready(Ready::line("serving")).start()?;
+    /// daemon.wait_ready()?;
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn ready(mut self, ready: Ready) -> DaemonBuilder {
         self.ready = Some(ready);
@@ -115,6 +125,14 @@ impl DaemonBuilder {
 
     /// Appends what it writes to a file. That is written by the thread that looks after all daemons: a
     /// file system that hangs holds them up. [`LogFile`] has an example.
+    ///
+    /// ```no_run
+    /// use netrunner_sync::{Command, Daemon, LogFile};
+    ///
+    /// let log = LogFile::new("redis.log").rotate(1 << 20, 4);
+    /// let daemon = Daemon::builder(Command::new("redis-server")).log_file(log).start()?;
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn log_file(mut self, file: LogFile) -> DaemonBuilder {
         self.file = Some(file);
@@ -174,6 +192,13 @@ impl DaemonBuilder {
     }
 
     /// Starts it, and returns when its program is being executed.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon};
+    ///
+    /// let error = Daemon::builder(Command::new("no-such-server")).start().unwrap_err();
+    /// assert!(error.is_not_found());
+    /// ```
     ///
     /// # Errors
     ///

@@ -52,12 +52,21 @@ struct Rotation {
 impl LogFile {
     /// The file at this path, seen from the client's directory when the daemon is started. It grows
     /// without bound unless it is rotated.
+    ///
+    /// ```
+    /// let log = netrunner_sync::LogFile::new("server.log");
+    /// ```
     pub fn new(path: impl AsRef<Path>) -> LogFile {
         LogFile { path: path.as_ref().to_owned(), rotation: None }
     }
 
     /// Renames it before it would have more than `bytes` bytes (a single longer line aside), and keeps at
     /// most `keep` files of those that were.
+    ///
+    /// ```
+    /// // 1 MiB each, and at most five of them: server.log and server.log.1 to server.log.4
+    /// let log = netrunner_sync::LogFile::new("server.log").rotate(1 << 20, 4);
+    /// ```
     #[must_use]
     pub fn rotate(self, bytes: u64, keep: u32) -> LogFile {
         LogFile { rotation: Some(Rotation { most: bytes, keep }), ..self }

@@ -114,6 +114,18 @@ impl Ready {
     }
 
     /// How long it may take from the start of each run; 30 seconds by default.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::{Command, Daemon, Ready};
+    ///
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
+    /// let ready = Ready::line("never").within(Duration::from_millis(10));
+    /// let daemon = Daemon::builder(command).ready(ready).start()?;
+    /// assert!(daemon.wait_ready().unwrap_err().is_not_ready());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn within(self, time: Duration) -> Ready {
         Ready { within: time, ..self }

@@ -73,6 +73,15 @@ pub(super) enum Next {
 
 impl Restart {
     /// Its first end is the end. This is the default.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon, Restart};
+    ///
+    /// let daemon = Daemon::builder(Command::new("false")).restart(Restart::never()).start()?;
+    /// daemon.wait()?;
+    /// assert_eq!(daemon.health().run, 1);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn never() -> Restart {
         Restart {
@@ -86,24 +95,60 @@ impl Restart {
 
     /// It is started again unless it exits with code 0. An end before it was ready is a failure
     /// whatever the code, and so is a limit that it ran into.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon, Restart};
+    ///
+    /// let daemon = Daemon::builder(Command::new("true")).restart(Restart::on_failure()).start()?;
+    /// assert!(daemon.wait()?.success()); // no failure: it stays over
+    /// assert_eq!(daemon.health().run, 1);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn on_failure() -> Restart {
         Restart { when: When::OnFailure, ..Restart::never() }
     }
 
     /// It is started again however it ended.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::{Command, Daemon, Restart};
+    ///
+    /// let restart = Restart::always().pause(Duration::from_millis(1)).give_up_after(2);
+    /// let daemon = Daemon::builder(Command::new("true")).restart(restart).start()?;
+    /// daemon.wait()?;
+    /// assert_eq!(daemon.health().run, 3);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn always() -> Restart {
         Restart { when: When::Always, ..Restart::never() }
     }
 
     /// The pause before the first restart in a row.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::Restart;
+    ///
+    /// let policy = Restart::on_failure().pause(Duration::from_secs(1)); // then 2 s, 4 s, …
+    /// assert_ne!(policy, Restart::on_failure());
+    /// ```
     #[must_use]
     pub fn pause(self, pause: Duration) -> Restart {
         Restart { pause, ..self }
     }
 
     /// No pause is longer.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::Restart;
+    ///
+    /// let policy = Restart::on_failure().pause(Duration::from_secs(1)).longest(Duration::from_secs(60));
+    /// assert_ne!(policy, Restart::on_failure());
+    /// ```
     #[must_use]
     pub fn longest(self, longest: Duration) -> Restart {
         Restart { longest, ..self }
@@ -111,12 +156,27 @@ impl Restart {
 
     /// It is given up when the run after so many restarts in a row was short as well;
     /// [`u32::MAX`] is never.
+    ///
+    /// ```
+    /// use netrunner_sync::Restart;
+    ///
+    /// let for_ever = Restart::always().give_up_after(u32::MAX);
+    /// assert_ne!(for_ever, Restart::always());
+    /// ```
     #[must_use]
     pub fn give_up_after(self, restarts: u32) -> Restart {
         Restart { times: restarts, ..self }
     }
 
     /// A run that has been ready for so long is not short.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::Restart;
+    ///
+    /// let policy = Restart::on_failure().steady(Duration::from_secs(60));
+    /// assert_ne!(policy, Restart::on_failure());
+    /// ```
     #[must_use]
     pub fn steady(self, steady: Duration) -> Restart {
         Restart { steady, ..self }

@@ -41,12 +41,25 @@ pub struct Daemons {
 
 impl Daemons {
     /// None so far.
+    ///
+    /// ```
+    /// assert_eq!(netrunner_sync::Daemons::new().iter().count(), 0);
+    /// ```
     #[must_use]
     pub fn new() -> Daemons {
         Daemons::default()
     }
 
     /// Adds one that is to be stopped before all that were added so far.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon, Daemons};
+    ///
+    /// let mut daemons = Daemons::new();
+    /// let daemon = daemons.push(Daemon::builder(Command::new("cat")).start()?);
+    /// daemon.wait_ready()?;
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn push(&mut self, daemon: Daemon) -> &Daemon {
         let at = self.daemons.len();
         self.daemons.push(daemon);
@@ -54,12 +67,32 @@ impl Daemons {
     }
 
     /// All of them, in the order in which they were added.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon, Daemons};
+    ///
+    /// let mut daemons = Daemons::new();
+    /// daemons.push(Daemon::builder(Command::new("cat")).start()?);
+    /// for daemon in daemons.iter() {
+    ///     daemon.wait_ready()?;
+    /// }
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn iter(&self) -> std::slice::Iter<'_, Daemon> {
         self.daemons.iter()
     }
 
     /// Stops all of them, the last first, and waits for their ends. Gives the status of each, in the order
     /// in which they were added.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Daemon, Daemons};
+    ///
+    /// let mut daemons = Daemons::new();
+    /// daemons.push(Daemon::builder(Command::new("cat")).stdin_queue(1).start()?);
+    /// assert_eq!(daemons.stop().len(), 1);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn stop(mut self) -> Vec<Result<ExitStatus>> {
         let daemons = std::mem::take(&mut self.daemons);
         let mut ended: Vec<_> = daemons.iter().rev().map(Daemon::stop).collect();
