@@ -15,6 +15,13 @@ use crate::error::Unavailable;
 pub(crate) const OWN_LEAF: &str = "self.netrunner";
 
 /// The place below which groups can be made.
+///
+/// ```
+/// match netrunner_cgroup::Place::detect() {
+///     Ok(place) => println!("{} offers {}", place.group.display(), place.controllers.join(", ")),
+///     Err(missing) => println!("no groups: {missing}; {}", missing.remedy()),
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Place {
@@ -31,6 +38,12 @@ pub struct Place {
 impl Place {
     /// Finds the place of the calling process, where groups can be made.
     ///
+    /// ```
+    /// if let Ok(place) = netrunner_cgroup::Place::detect() {
+    ///     assert!(place.group.starts_with(&place.mount));
+    /// }
+    /// ```
+    ///
     /// # Errors
     ///
     /// With a typed reason if none can be made there.
@@ -41,6 +54,12 @@ impl Place {
     }
 
     /// Finds the place of the calling process, whatever may be done there.
+    ///
+    /// ```
+    /// if let Ok(place) = netrunner_cgroup::Place::locate() {
+    ///     println!("in {}, allowed or not", place.group.display());
+    /// }
+    /// ```
     ///
     /// # Errors
     ///
@@ -59,6 +78,13 @@ impl Place {
     }
 
     /// Whether groups can be made below this place, and processes moved into them.
+    ///
+    /// ```
+    /// use netrunner_cgroup::Place;
+    ///
+    /// let allowed = Place::locate().and_then(|place| place.check());
+    /// assert_eq!(allowed.is_ok(), Place::detect().is_ok());
+    /// ```
     ///
     /// # Errors
     ///

@@ -9,6 +9,16 @@ use std::path::{Path, PathBuf};
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why groups, or a limit, can't be had in this place. [`Unavailable::remedy`] says what would help.
+///
+/// ```
+/// use netrunner_cgroup::{Place, Unavailable};
+///
+/// match Place::detect() {
+///     Ok(_) => println!("groups can be made"),
+///     Err(Unavailable::NotMounted) => println!("there is no cgroup v2"),
+///     Err(other) => println!("{other}; {}", other.remedy()),
+/// }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Unavailable {
@@ -58,6 +68,12 @@ pub enum Unavailable {
 
 impl Unavailable {
     /// What would make it available, as advice for a person.
+    ///
+    /// ```
+    /// use netrunner_cgroup::Unavailable;
+    ///
+    /// assert!(Unavailable::NotMounted.remedy().starts_with("mount it"));
+    /// ```
     #[must_use]
     pub fn remedy(&self) -> &'static str {
         match self {
@@ -119,6 +135,12 @@ impl fmt::Display for Unavailable {
 impl std::error::Error for Unavailable {}
 
 /// What went wrong.
+///
+/// ```
+/// use netrunner_cgroup::{Cgroup, Error};
+///
+/// assert!(matches!(Cgroup::at("../elsewhere"), Err(Error::Path { .. })));
+/// ```
 #[derive(Debug)]
 #[non_exhaustive]
 pub enum Error {
@@ -169,6 +191,11 @@ impl Error {
     }
 
     /// As what kind of I/O error this may be passed on.
+    ///
+    /// ```
+    /// let error = netrunner_cgroup::Cgroup::at("../elsewhere").unwrap_err();
+    /// assert_eq!(error.kind(), std::io::ErrorKind::InvalidInput);
+    /// ```
     #[must_use]
     pub fn kind(&self) -> io::ErrorKind {
         match self {
@@ -181,6 +208,14 @@ impl Error {
     }
 
     /// Why groups or a limit can't be had, if that is what went wrong.
+    ///
+    /// ```
+    /// use netrunner_cgroup::Cgroup;
+    ///
+    /// if let Err(error) = Cgroup::auto().memory_max(1 << 30).create() {
+    ///     println!("{error}; {}", error.unavailable().map_or("", |missing| missing.remedy()));
+    /// }
+    /// ```
     #[must_use]
     pub fn unavailable(&self) -> Option<&Unavailable> {
         match self {

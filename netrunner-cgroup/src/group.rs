@@ -27,6 +27,19 @@ pub(crate) struct Step {
 }
 
 /// A group that is ours: locked, with its limits, and removed when this is dropped.
+///
+/// ```
+/// use std::time::Duration;
+/// use netrunner_cgroup::Cgroup;
+///
+/// if let Some(group) = Cgroup::auto().if_available().create()? {
+///     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+///     group.add(child.id())?;
+///     group.end(Duration::from_secs(30))?; // kills it
+///     assert!(!child.wait().unwrap().success());
+/// }
+/// # Ok::<(), netrunner_cgroup::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Group {
     path: PathBuf,
@@ -50,12 +63,32 @@ impl Group {
     }
 
     /// Where it is, from the root of the file system.
+    ///
+    /// ```
+    /// if let Some(group) = netrunner_cgroup::Cgroup::auto().if_available().create()? {
+    ///     assert!(group.path().is_dir());
+    /// }
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
     }
 
     /// Moves a process in. What it starts from then on is in the group too; what it started before is not.
+    ///
+    /// ```
+    /// use netrunner_cgroup::Cgroup;
+    ///
+    /// if let Some(group) = Cgroup::auto().if_available().create()? {
+    ///     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    ///     group.add(child.id())?;
+    ///     assert!(group.is_populated()?);
+    ///     group.kill()?;
+    ///     child.wait().unwrap();
+    /// }
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -66,6 +99,12 @@ impl Group {
 
     /// Changes a limit: the file (`memory.max`) and what to write into it.
     ///
+    /// ```no_run
+    /// let group = netrunner_cgroup::Cgroup::auto().memory_max(1 << 30).create()?.unwrap();
+    /// group.set("memory.max", "max")?; // no limit any more
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the file is not a controller's, is not there, or the kernel refuses the value.
@@ -75,6 +114,13 @@ impl Group {
     }
 
     /// The text of one of its files.
+    ///
+    /// ```
+    /// if let Some(group) = netrunner_cgroup::Cgroup::auto().if_available().create()? {
+    ///     assert_eq!(group.read("cgroup.procs")?, ""); // nobody is in it yet
+    /// }
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -92,6 +138,13 @@ impl Group {
     }
 
     /// What the group has used and met so far.
+    ///
+    /// ```
+    /// if let Some(group) = netrunner_cgroup::Cgroup::auto().if_available().create()? {
+    ///     println!("{:?}", group.stats().cpu.map(|cpu| cpu.usage));
+    /// }
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     #[must_use]
     pub fn stats(&self) -> CgroupStats {
         CgroupStats::from_files(|file| files::read(self, file).ok())
@@ -99,6 +152,17 @@ impl Group {
 
     /// Stops everybody in it, without a signal and without their noticing, and waits until they stand
     /// still. False if they do not within the time; they are stopped as soon as they can be.
+    ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// let group = netrunner_cgroup::Cgroup::auto().create()?.unwrap();
+    /// if group.freeze(Duration::from_secs(1))? {
+    ///     // … a look at what stands still …
+    /// }
+    /// group.thaw()?;
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -120,6 +184,15 @@ impl Group {
 
     /// Lets everybody go on.
     ///
+    /// ```no_run
+    /// use std::time::Duration;
+    ///
+    /// let group = netrunner_cgroup::Cgroup::auto().create()?.unwrap();
+    /// group.freeze(Duration::from_secs(1))?;
+    /// group.thaw()?;
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If the kernel can't freeze groups (before 5.2).
@@ -128,6 +201,13 @@ impl Group {
     }
 
     /// Whether a process is in it or in a group below it. Zombies do not count.
+    ///
+    /// ```
+    /// if let Some(group) = netrunner_cgroup::Cgroup::auto().if_available().create()? {
+    ///     assert!(!group.is_populated()?);
+    /// }
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -140,6 +220,16 @@ impl Group {
     /// concerned; but nothing should be cloned straight into the group any more (`CLONE_INTO_CGROUP`):
     /// kernels of today give birth to it killed.
     ///
+    /// ```
+    /// if let Some(group) = netrunner_cgroup::Cgroup::auto().if_available().create()? {
+    ///     let mut child = std::process::Command::new("sleep").arg("60").spawn().unwrap();
+    ///     group.add(child.id())?;
+    ///     group.kill()?;
+    ///     assert!(!child.wait().unwrap().success());
+    /// }
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If somebody may not be killed.
@@ -148,6 +238,15 @@ impl Group {
     }
 
     /// Waits until nobody is left in it; false at the deadline.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    ///
+    /// if let Some(group) = netrunner_cgroup::Cgroup::auto().if_available().create()? {
+    ///     assert!(group.wait_empty_deadline(Instant::now())?); // nobody is in it
+    /// }
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -158,6 +257,15 @@ impl Group {
 
     /// [`Group::wait_empty_deadline`] with a time from now.
     ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// if let Some(group) = netrunner_cgroup::Cgroup::auto().if_available().create()? {
+    ///     assert!(group.wait_empty_timeout(Duration::ZERO)?); // nobody is in it
+    /// }
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// If its files can't be read.
@@ -167,6 +275,16 @@ impl Group {
 
     /// Kills who is left, waits for their end, reads what the group has used, and removes it with
     /// everything below.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// if let Some(group) = netrunner_cgroup::Cgroup::auto().if_available().create()? {
+    ///     let stats = group.end(Duration::from_secs(30))?;
+    ///     assert!(!stats.killed_for_memory() && !group.path().exists());
+    /// }
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -188,17 +306,41 @@ impl Group {
 
     /// Leaves the group to whoever else holds its directory, or to the sweep: it is not removed when this
     /// is dropped.
+    ///
+    /// ```no_run
+    /// let group = netrunner_cgroup::Cgroup::auto().create()?.unwrap();
+    /// group.release();
+    /// drop(group); // its directory is still there
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     pub fn release(&self) {
         self.done.store(true, Ordering::Relaxed);
     }
 
     /// The directory above, and the name that the group has there: what is needed to remove it.
+    ///
+    /// ```
+    /// if let Some(group) = netrunner_cgroup::Cgroup::auto().if_available().create()? {
+    ///     let (_above, name) = group.place();
+    ///     assert_eq!(group.path().file_name().unwrap(), name.to_str().unwrap());
+    /// }
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     #[must_use]
     pub fn place(&self) -> (BorrowedFd<'_>, &CStr) {
         (self.leaf.above.as_fd(), &self.leaf.name)
     }
 
     /// The delegated directory, below which it was made.
+    ///
+    /// ```
+    /// use std::os::fd::AsRawFd;
+    ///
+    /// if let Some(group) = netrunner_cgroup::Cgroup::auto().if_available().create()? {
+    ///     assert!(group.root().as_raw_fd() > 2);
+    /// }
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     #[must_use]
     pub fn root(&self) -> BorrowedFd<'_> {
         self.way.first().unwrap_or(&self.leaf).above.as_fd()
@@ -227,6 +369,16 @@ impl Drop for Group {
 }
 
 /// Ends and removes every group below this place whose owner is gone.
+///
+/// ```
+/// use netrunner_cgroup::{Place, sweep};
+///
+/// if let Ok(place) = Place::detect() {
+///     let swept = sweep(&place)?;
+///     println!("removed {} groups whose owners were killed", swept.removed.len());
+/// }
+/// # Ok::<(), netrunner_cgroup::Error>(())
+/// ```
 ///
 /// # Errors
 ///

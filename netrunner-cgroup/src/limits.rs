@@ -11,12 +11,22 @@ use crate::error::{Error, Result};
 /// A group to be made: its place below the delegated one, its limits, and whether it must be had.
 ///
 /// ```
-/// use netrunner_cgroup::{Cgroup, Limit};
+/// use netrunner_cgroup::{Cgroup, IoMax, Limit};
 ///
-/// let group = Cgroup::at("build/job_7")?.memory_max(2 << 30).pids_max(256).cpu_max(150);
-/// assert!(group.is_required());
+/// let group = Cgroup::at("build/job_7")?
+///     .memory_max(2 << 30)
+///     .memory_high(1 << 30)
+///     .swap_max(0)
+///     .oom_group(true)
+///     .pids_max(256)
+///     .cpu_max(150) // one and a half CPUs
+///     .cpu_weight(50)
+///     .cpus("0-3")
+///     .io_max(IoMax::device(8, 0).write_bytes(10 << 20).reads(Limit::MAX))
+///     .set("memory.zswap.max", "0")?;
+/// assert!(group.is_required() && !group.clone().if_available().is_required());
+/// assert_eq!(group.path().unwrap(), std::path::Path::new("build/job_7"));
 /// assert!(Cgroup::at("../elsewhere").is_err());
-/// # let _ = (group, Limit::MAX);
 /// # Ok::<(), netrunner_cgroup::Error>(())
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,6 +44,13 @@ pub(crate) struct Setting {
 }
 
 /// An amount that may be without limit.
+///
+/// ```
+/// use netrunner_cgroup::Limit;
+///
+/// assert_eq!(Limit::from(4096).to_string(), "4096");
+/// assert_eq!(Limit::MAX.to_string(), "max");
+/// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limit(Option<u64>);
 
@@ -58,6 +75,13 @@ impl std::fmt::Display for Limit {
 }
 
 /// Limits of `io.max` for one device; what is not set stays as it is, which is without limit at first.
+///
+/// ```
+/// use netrunner_cgroup::{Cgroup, IoMax};
+///
+/// let slow = IoMax::device(8, 0).read_bytes(10 << 20).write_bytes(1 << 20).writes(100);
+/// let group = Cgroup::auto().io_max(slow);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IoMax(String);
 

@@ -23,6 +23,16 @@ const TRIES: u32 = 100;
 impl Cgroup {
     /// Makes the group, empty and with its limits; `None` if it can't be had and need not be.
     ///
+    /// ```
+    /// use netrunner_cgroup::Cgroup;
+    ///
+    /// match Cgroup::auto().pids_max(64).if_available().create()? {
+    ///     Some(group) => println!("made {}", group.path().display()),
+    ///     None => println!("no groups here"),
+    /// }
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// With [`Error::Unavailable`] and a typed reason where it can't be had, [`Error::InUse`] if
@@ -39,6 +49,16 @@ impl Cgroup {
     }
 
     /// Makes it below this place.
+    ///
+    /// ```
+    /// use netrunner_cgroup::{Cgroup, Place};
+    ///
+    /// if let Ok(place) = Place::detect() {
+    ///     let group = Cgroup::auto().create_in(&place)?;
+    ///     assert!(group.path().starts_with(&place.group));
+    /// }
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

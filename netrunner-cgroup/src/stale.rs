@@ -30,6 +30,16 @@ const DEEPEST: u32 = 16;
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// What a sweep has done.
+///
+/// ```
+/// use netrunner_cgroup::{Place, Swept, sweep};
+///
+/// if let Ok(place) = Place::detect() {
+///     let Swept { removed, failed, .. } = sweep(&place)?;
+///     println!("{} removed, {} not", removed.len(), failed.len());
+/// }
+/// # Ok::<(), netrunner_cgroup::Error>(())
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Swept {

@@ -5,6 +5,14 @@ use std::fmt;
 use std::time::Duration;
 
 /// What a group has used and met so far.
+///
+/// ```
+/// use netrunner_cgroup::CgroupStats;
+///
+/// let stats = CgroupStats::from_files(|file| (file == "memory.peak").then(|| "4096\n".to_owned()));
+/// assert_eq!(stats.memory_peak, Some(4096));
+/// assert_eq!(stats.pids_peak, None); // nobody knows
+/// ```
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CgroupStats {
@@ -29,6 +37,14 @@ pub struct CgroupStats {
 }
 
 /// `memory.events`, groups below included.
+///
+/// ```
+/// use netrunner_cgroup::CgroupStats;
+///
+/// let text = "low 0\nhigh 0\nmax 7\noom 1\noom_kill 1\noom_group_kill 0\n";
+/// let stats = CgroupStats::from_files(|file| (file == "memory.events").then(|| text.to_owned()));
+/// assert_eq!(stats.memory_events.unwrap().oom_kill, 1);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct MemoryEvents {
@@ -47,6 +63,14 @@ pub struct MemoryEvents {
 }
 
 /// `cpu.stat`.
+///
+/// ```
+/// use netrunner_cgroup::CgroupStats;
+///
+/// let text = "usage_usec 1000\nuser_usec 600\nsystem_usec 400\n";
+/// let stats = CgroupStats::from_files(|file| (file == "cpu.stat").then(|| text.to_owned()));
+/// assert_eq!(stats.cpu.unwrap().usage.as_millis(), 1);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct CpuStats {
@@ -65,6 +89,14 @@ pub struct CpuStats {
 }
 
 /// One line of `io.stat`.
+///
+/// ```
+/// use netrunner_cgroup::CgroupStats;
+///
+/// let text = "8:0 rbytes=4096 wbytes=0 rios=1 wios=0 dbytes=0 dios=0\n";
+/// let stats = CgroupStats::from_files(|file| (file == "io.stat").then(|| text.to_owned()));
+/// assert_eq!(stats.io[0].read, 4096);
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct IoStats {
@@ -81,6 +113,14 @@ pub struct IoStats {
 }
 
 /// For how long some, or all, of the group's tasks have waited.
+///
+/// ```
+/// use netrunner_cgroup::CgroupStats;
+///
+/// let text = "some avg10=0.00 avg60=0.00 avg300=0.00 total=2000\n";
+/// let stats = CgroupStats::from_files(|file| (file == "cpu.pressure").then(|| text.to_owned()));
+/// assert_eq!(stats.cpu_pressure.unwrap().some.as_millis(), 2);
+/// ```
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Pressure {
@@ -105,6 +145,13 @@ impl CgroupStats {
     ];
 
     /// Reads what the files say; `read` gives the text of one, or `None` if it can't be read.
+    ///
+    /// ```
+    /// use netrunner_cgroup::CgroupStats;
+    ///
+    /// let nothing = CgroupStats::from_files(|_| None);
+    /// assert!(!nothing.killed_for_memory());
+    /// ```
     pub fn from_files(mut read: impl FnMut(&str) -> Option<String>) -> Self {
         let mut number = |file| read(file).and_then(|text| text.trim().parse().ok());
         let (memory_peak, pids_peak) = (number("memory.peak"), number("pids.peak"));
@@ -122,6 +169,14 @@ impl CgroupStats {
     }
 
     /// Whether the kernel has killed a process of the group for want of memory.
+    ///
+    /// ```
+    /// use netrunner_cgroup::CgroupStats;
+    ///
+    /// let text = "low 0\nhigh 0\nmax 7\noom 1\noom_kill 1\noom_group_kill 0\n";
+    /// let stats = CgroupStats::from_files(|file| (file == "memory.events").then(|| text.to_owned()));
+    /// assert!(stats.killed_for_memory());
+    /// ```
     #[must_use]
     pub fn killed_for_memory(&self) -> bool {
         self.memory_events.is_some_and(|events| events.oom_kill > 0)

@@ -11,6 +11,15 @@ use rustix::process::{ioctl_tiocsctty, setsid};
 ///
 /// Allocates nothing and takes no lock, so it can be called in a forked child.
 ///
+/// ```no_run
+/// use netrunner_pty::{Modes, WinSize, lead_session, open};
+///
+/// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+/// // In a child that leads no process group yet:
+/// lead_session(&pair.subsidiary)?;
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// EPERM where the caller leads a process group already, or the terminal is another session's.
@@ -22,6 +31,25 @@ pub fn lead_session(terminal: impl AsFd) -> io::Result<()> {
 /// As [`lead_session`], and makes the terminal the standard input, output and error.
 ///
 /// For a `pre_exec` of [`std::process::Command`], for one.
+///
+/// ```
+/// use std::io::Read;
+/// use std::os::unix::process::CommandExt;
+/// use netrunner_pty::{Modes, WinSize, attach, open};
+///
+/// let mut pair = open(WinSize::new(24, 80), &Modes::new())?;
+/// let mut command = std::process::Command::new("tty");
+/// let subsidiary = pair.subsidiary;
+/// // SAFETY: `attach` may be called in a forked child.
+/// unsafe { command.pre_exec(move || attach(&subsidiary)) };
+/// let mut child = command.spawn()?;
+/// drop(command); // and with it our end of what is a terminal to the child
+/// let mut shown = String::new();
+/// pair.manager.read_to_string(&mut shown)?;
+/// assert!(shown.starts_with("/dev/pts/"));
+/// assert!(child.wait()?.success());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Errors
 ///

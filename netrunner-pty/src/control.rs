@@ -61,6 +61,14 @@ impl Control {
 
     /// The byte that a terminal takes for it now, at either end; `None` where it is turned off.
     ///
+    /// ```
+    /// use netrunner_pty::{Control, Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+    /// assert_eq!(Control::Suspend.of(&pair.subsidiary)?, Some(0x1a)); // Ctrl-Z
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// ENOTTY where it is no terminal.

@@ -19,6 +19,19 @@ use crate::size::WinSize;
 /// The descriptor does not block underneath; reads and writes here wait all the same. A blocking
 /// write would wait for ever where the last program closes the terminal meanwhile: the kernel wakes
 /// it and lets it sleep again.
+///
+/// ```
+/// use std::io::Write;
+/// use netrunner_pty::{Modes, WinSize, open};
+///
+/// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+/// let mut manager = pair.manager;
+/// manager.write_all(b"typed\n")?;
+/// let mut line = [0; 10];
+/// let count = std::io::Read::read(&mut std::fs::File::from(pair.subsidiary), &mut line)?;
+/// assert_eq!(&line[..count], b"typed\n");
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Manager(OwnedFd);
 
@@ -31,6 +44,15 @@ pub struct Manager(OwnedFd);
 ///
 /// The end need not be for ever: a program may open its terminal again by `/dev/tty`. Whoever wants
 /// the end to be that of all programs keeps the subsidiary open until then.
+///
+/// ```
+/// use netrunner_pty::{Modes, WinSize, open, read};
+///
+/// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+/// drop(pair.subsidiary);
+/// assert_eq!(read(&pair.manager, &mut [0; 10])?, 0); // the end
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -45,6 +67,14 @@ pub fn read(manager: impl AsFd, buffer: &mut [u8]) -> rustix::io::Result<usize> 
 /// Writes to a manager that does not block: types. That nobody has the subsidiary open any more is
 /// a broken pipe, as soon as the terminal takes no more; until then Linux keeps what is typed for
 /// whoever opens it next.
+///
+/// ```
+/// use netrunner_pty::{Modes, WinSize, open, write};
+///
+/// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+/// assert_eq!(write(&pair.manager, b"typed\n")?, 6);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -67,6 +97,14 @@ fn is_hung_up(manager: BorrowedFd<'_>) -> bool {
 
 /// How much can be read from a manager now, as far as the kernel tells: of what is on its way one
 /// buffer.
+///
+/// ```
+/// use netrunner_pty::{Modes, WinSize, open, unread};
+///
+/// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+/// assert_eq!(unread(&pair.manager)?, 0); // nothing was shown
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Errors
 ///
@@ -100,6 +138,14 @@ fn waiting(
 /// The process group in the foreground of a terminal, asked for at the manager; `None` where it is
 /// no session's.
 ///
+/// ```
+/// use netrunner_pty::{Modes, WinSize, foreground, open};
+///
+/// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+/// assert_eq!(foreground(&pair.manager)?, None); // no session is on it
+/// # Ok::<(), std::io::Error>(())
+/// ```
+///
 /// # Errors
 ///
 /// ENOTTY where it is no terminal.
@@ -115,6 +161,14 @@ pub fn foreground(manager: impl AsFd) -> io::Result<Option<u32>> {
 impl Manager {
     /// The size that the terminal has now.
     ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+    /// assert_eq!(pair.manager.size()?, WinSize::new(24, 80));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// None that could be named: it is a terminal.
@@ -123,6 +177,15 @@ impl Manager {
     }
 
     /// Gives the terminal another size.
+    ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+    /// pair.manager.resize(WinSize::new(50, 132))?;
+    /// assert_eq!(WinSize::of(&pair.subsidiary)?, WinSize::new(50, 132));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -133,6 +196,14 @@ impl Manager {
 
     /// The process group in the foreground, if there is one.
     ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+    /// assert_eq!(pair.manager.foreground()?, None); // no session is on it
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// None that could be named: it is a terminal.
@@ -141,6 +212,17 @@ impl Manager {
     }
 
     /// Types a control character, whichever byte that is now; none where it is turned off.
+    ///
+    /// ```
+    /// use std::io::Read;
+    /// use netrunner_pty::{Control, Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+    /// pair.manager.send(Control::EndOfFile)?;
+    /// let count = std::fs::File::from(pair.subsidiary).read(&mut [0; 10])?;
+    /// assert_eq!(count, 0);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -155,6 +237,15 @@ impl Manager {
 
 impl Manager {
     /// The descriptor as it is: reads and writes of it say EAGAIN where they would block.
+    ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open, read};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+    /// let manager = pair.manager.into_nonblocking();
+    /// assert!(read(&manager, &mut [0; 10]).is_err()); // EAGAIN: nothing was shown
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn into_nonblocking(self) -> OwnedFd {
         self.0

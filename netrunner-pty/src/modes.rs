@@ -29,12 +29,30 @@ pub struct Modes {
 
 impl Modes {
     /// The modes of a new terminal.
+    ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+    /// assert!(Modes::is_echoing(&pair.subsidiary)?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn new() -> Modes {
         Modes::default()
     }
 
     /// The modes of another terminal, all of them, its control characters too.
+    ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let size = WinSize::new(24, 80);
+    /// let outer = open(size, &Modes::new().echo(false))?;
+    /// let inner = open(size, &Modes::of(&outer.subsidiary)?)?;
+    /// assert!(!Modes::is_echoing(&inner.subsidiary)?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -44,12 +62,28 @@ impl Modes {
     }
 
     /// Every byte goes through untouched and at once, in both directions: `cfmakeraw(3)`.
+    ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::raw())?;
+    /// assert!(!Modes::is_canonical(&pair.subsidiary)? && !Modes::is_echoing(&pair.subsidiary)?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn raw() -> Modes {
         Modes { raw: true, ..Modes::default() }
     }
 
     /// Whether what is typed is shown.
+    ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new().echo(false))?;
+    /// assert!(!Modes::is_echoing(&pair.subsidiary)?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn echo(mut self, on: bool) -> Modes {
         self.echo = Some(on);
@@ -58,6 +92,14 @@ impl Modes {
 
     /// Whether a program gets what is typed line by line, edited, or at once. A line that is edited
     /// holds 4095 bytes; Linux drops what is typed beyond that.
+    ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new().canonical(false))?;
+    /// assert!(!Modes::is_canonical(&pair.subsidiary)?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn canonical(mut self, on: bool) -> Modes {
         self.canonical = Some(on);
@@ -66,6 +108,18 @@ impl Modes {
 
     /// Whether `\n` is shown as `\r\n`. What records the output for people to read later may do
     /// without; what draws a screen from it may not.
+    ///
+    /// ```
+    /// use std::io::{Read, Write};
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let mut pair = open(WinSize::new(24, 80), &Modes::new().crlf(false))?;
+    /// std::fs::File::from(pair.subsidiary).write_all(b"line\n")?;
+    /// let mut shown = String::new();
+    /// pair.manager.read_to_string(&mut shown)?;
+    /// assert_eq!(shown, "line\n");
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     #[must_use]
     pub fn crlf(mut self, on: bool) -> Modes {
         self.crlf = Some(on);
@@ -73,6 +127,15 @@ impl Modes {
     }
 
     /// Gives a terminal these modes, at either end.
+    ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+    /// Modes::new().echo(false).apply(&pair.manager)?;
+    /// assert!(!Modes::is_echoing(&pair.subsidiary)?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -111,6 +174,14 @@ impl Modes {
 
     /// Whether a terminal gives its programs whole lines just now, and knows an end of file.
     ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+    /// assert!(Modes::is_canonical(&pair.manager)?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// ENOTTY where it is no terminal.
@@ -119,6 +190,14 @@ impl Modes {
     }
 
     /// Whether a terminal shows what is typed just now: a prompt for a password turns it off.
+    ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+    /// assert!(Modes::is_echoing(&pair.manager)?);
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///

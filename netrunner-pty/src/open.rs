@@ -13,6 +13,14 @@ use crate::modes::Modes;
 use crate::size::WinSize;
 
 /// The two ends of a new pseudo-terminal. Both are closed on exec.
+///
+/// ```
+/// use netrunner_pty::{Modes, Pair, WinSize, open};
+///
+/// let Pair { manager, subsidiary } = open(WinSize::new(24, 80), &Modes::new())?;
+/// assert_eq!(manager.size()?, WinSize::of(&subsidiary)?);
+/// # Ok::<(), std::io::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Pair {
     /// For whoever drives the terminal.
@@ -26,6 +34,15 @@ pub struct Pair {
 /// Both ends are close-on-exec from birth, neither is on one of 0 to 2, and neither becomes the
 /// caller's controlling terminal. The subsidiary is asked for at the manager (`TIOCGPTPEER`), so
 /// that it is the right one in whatever mount namespace the caller lives.
+///
+/// ```
+/// use std::io::IsTerminal;
+/// use netrunner_pty::{Modes, WinSize, open};
+///
+/// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+/// assert!(pair.subsidiary.is_terminal());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 ///
 /// # Errors
 ///

@@ -25,30 +25,58 @@ pub struct WinSize {
 
 impl WinSize {
     /// So many rows of so many characters.
+    ///
+    /// ```
+    /// use netrunner_pty::WinSize;
+    ///
+    /// const USUAL: WinSize = WinSize::new(24, 80);
+    /// assert_eq!(USUAL.to_string(), "24x80");
+    /// ```
     #[must_use]
     pub const fn new(rows: u16, cols: u16) -> WinSize {
         WinSize { rows, cols }
     }
 
     /// How many lines it has.
+    ///
+    /// ```
+    /// assert_eq!(netrunner_pty::WinSize::new(24, 80).rows(), 24);
+    /// ```
     #[must_use]
     pub const fn rows(self) -> u16 {
         self.rows
     }
 
     /// How many characters a line has.
+    ///
+    /// ```
+    /// assert_eq!(netrunner_pty::WinSize::new(24, 80).cols(), 80);
+    /// ```
     #[must_use]
     pub const fn cols(self) -> u16 {
         self.cols
     }
 
     /// Whether there is no room at all: a terminal whose size nobody has set says so.
+    ///
+    /// ```
+    /// assert!(netrunner_pty::WinSize::new(24, 0).is_empty());
+    /// ```
     #[must_use]
     pub const fn is_empty(self) -> bool {
         self.rows == 0 || self.cols == 0
     }
 
     /// The size of a terminal, asked for at either end (`TIOCGWINSZ`).
+    ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+    /// assert_eq!(WinSize::of(&pair.subsidiary)?, WinSize::new(24, 80));
+    /// assert!(WinSize::of(std::fs::File::open("/dev/null")?).is_err());
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -60,6 +88,15 @@ impl WinSize {
 
     /// Gives a terminal this size, at either end (`TIOCSWINSZ`). The group in its foreground gets
     /// SIGWINCH if that is a change.
+    ///
+    /// ```
+    /// use netrunner_pty::{Modes, WinSize, open};
+    ///
+    /// let pair = open(WinSize::new(24, 80), &Modes::new())?;
+    /// WinSize::new(50, 132).set(&pair.manager)?;
+    /// assert_eq!(WinSize::of(&pair.subsidiary)?, WinSize::new(50, 132));
+    /// # Ok::<(), std::io::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -77,6 +114,11 @@ impl fmt::Display for WinSize {
 }
 
 /// A text that is no size; made by [`WinSize::from_str`].
+///
+/// ```
+/// let error = "80".parse::<netrunner_pty::WinSize>().unwrap_err();
+/// assert_eq!(error.to_string(), "a size is ROWSxCOLS, each from 1 to 65535");
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NoSize(());
 

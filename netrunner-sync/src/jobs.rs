@@ -2,7 +2,8 @@
 //!
 //! This file is the public face. `drive` is the order of things: what starts when, what is tried again,
 //! what a failure means for the rest. `queue` knows who is next, `active` advances one job, `sources`
-//! waits for all of them, `sink` takes their outputs, `handle` lets other threads end them.
+//! waits for all of them, `sink` takes their outputs, `finished` is what is told of them, `handle` lets other
+//! threads end them.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 use std::fmt;
@@ -12,14 +13,12 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::command::Command;
-use crate::error::Result;
-use crate::mover::Stream;
-use crate::report::{Output, Reason};
 use crate::time::deadline_in;
 use crate::wiring::Streams;
 
 mod active;
 mod drive;
+mod finished;
 mod handle;
 #[cfg_attr(netrunner_portable, path = "portable/loan.rs")]
 mod loan;
@@ -30,11 +29,13 @@ mod sources;
 mod tokens;
 
 use active::{Active, Fate, Pending};
+use finished::is_success;
 use handle::Shared;
 use queue::Queue;
 use sources::Waits;
 use tokens::Tokens;
 
+pub use finished::{Finished, JobId, JobLine};
 pub use handle::JobsHandle;
 pub use retries::Retries;
 pub(crate) use sink::Lines as LineCutter;
@@ -100,69 +101,16 @@ pub struct Jobs {
 type OnLine = dyn FnMut(JobLine<'_>) + Send;
 type OnStart = dyn FnMut(JobId, u32) + Send;
 
-/// The name of a job; made by [`Jobs::push`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct JobId(u64);
-
-impl JobId {
-    /// How many were pushed before it.
-    #[must_use]
-    pub fn index(&self) -> usize {
-        usize::try_from(self.0).unwrap_or(usize::MAX)
-    }
-}
-
-/// A job that is over; an item of [`Jobs`].
-///
-/// ```
-/// use netrunner_sync::{Command, Jobs};
-///
-/// let mut jobs = Jobs::new(2);
-/// let id = jobs.push(Command::new("false"));
-/// for finished in jobs {
-///     assert_eq!(finished.id, id);
-///     assert!(!finished.result?.status.success());
-/// }
-/// # Ok::<(), netrunner_sync::Error>(())
-/// ```
-#[derive(Debug)]
-pub struct Finished {
-    /// Which one.
-    pub id: JobId,
-    /// What it came to, as [`Command::output`] gives it: a failure of the command is no error here. One
-    /// that was stopped before it could start has an error that says
-    /// [`is_not_run`](crate::Error::is_not_run).
-    pub result: Result<Output>,
-}
-
-impl Finished {
-    /// Whether the command ended by itself with code 0.
-    #[must_use]
-    pub fn is_success(&self) -> bool {
-        is_success(&self.result)
-    }
-}
-
-fn is_success(result: &Result<Output>) -> bool {
-    result
-        .as_ref()
-        .is_ok_and(|output| output.report.reason == Reason::Exited && output.status.success())
-}
-
-/// A line that a job has written; see [`Jobs::on_line`].
-#[derive(Debug, Clone, Copy)]
-#[non_exhaustive]
-pub struct JobLine<'a> {
-    /// Who wrote it.
-    pub id: JobId,
-    /// To which of its outputs.
-    pub stream: Stream,
-    /// The line, with its end.
-    pub line: &'a [u8],
-}
-
 impl Jobs {
     /// Jobs of which at most so many run at a time; 0: as many as there are CPUs.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(4);
+    /// jobs.push(Command::new("true"));
+    /// assert_eq!(jobs.count(), 1);
+    /// ```
     #[must_use]
     pub fn new(at_most: usize) -> Jobs {
         let cpus = || std::thread::available_parallelism().map_or(1, NonZero::get);
@@ -194,6 +142,17 @@ impl Jobs {
     /// its descendants, and nothing more is started. By default the others go on.
     ///
     /// Failed is what [`run`](Command::run) would give an error for.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.fail_fast(true);
+    /// jobs.push(Command::new("false"));
+    /// jobs.push(Command::new("true"));
+    /// let ends: Vec<_> = jobs.collect();
+    /// assert!(ends[1].result.as_ref().unwrap_err().is_not_run());
+    /// ```
     pub fn fail_fast(&mut self, yes: bool) -> &mut Jobs {
         self.fail_fast = yes;
         self
@@ -201,6 +160,19 @@ impl Jobs {
 
     /// The [`timeout`](Command::timeout) of each job that is pushed from now on and has none of its own. It
     /// counts from the start of each try.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::{Command, Jobs, Reason};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.timeout(Duration::from_millis(20));
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
+    /// jobs.push(command);
+    /// assert_eq!(jobs.next().unwrap().result?.report.reason, Reason::Timeout);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn timeout(&mut self, timeout: Duration) -> &mut Jobs {
         self.timeout = Some(timeout);
         self
@@ -233,6 +205,19 @@ impl Jobs {
 
     /// Whether results are given in the order of the pushes. One that ends early is kept meanwhile, with
     /// its output. By default each is given when it ends.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(2);
+    /// jobs.in_order(true);
+    /// for pause in ["0.05", "0"] {
+    ///     let mut command = Command::new("sleep");
+    ///     command.arg(pause);
+    ///     jobs.push(command);
+    /// }
+    /// assert_eq!(jobs.map(|finished| finished.id.index()).collect::<Vec<_>>(), [0, 1]);
+    /// ```
     pub fn in_order(&mut self, yes: bool) -> &mut Jobs {
         self.in_order = yes;
         self
@@ -241,6 +226,18 @@ impl Jobs {
     /// An output that is longer than this goes to a temporary file without a name, and is found in
     /// [`Output::stdout_file`] or [`Output::stderr_file`]. By default all is kept in memory, as much as
     /// [`max_output`](Command::max_output) allows.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.spill(10);
+    /// let mut command = Command::new("seq");
+    /// command.arg("1000");
+    /// jobs.push(command);
+    /// assert_eq!(jobs.next().unwrap().result?.stdout_file.unwrap().len(), 3893);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn spill(&mut self, bytes: u64) -> &mut Jobs {
         self.fate.spill = Some(bytes);
         self
@@ -248,6 +245,16 @@ impl Jobs {
 
     /// Whether the jobs write where this process does, as they come, mixed. By default their outputs are
     /// captured.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.pass_through(true);
+    /// jobs.push(Command::new("pwd")); // shown at once
+    /// assert!(jobs.next().unwrap().result?.stdout.is_empty());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn pass_through(&mut self, yes: bool) -> &mut Jobs {
         self.fate.streams = if yes { Streams::PassThrough } else { Streams::Capture };
         self
@@ -280,6 +287,16 @@ impl Jobs {
 
     /// Lets each job have a token of this while it runs, and tells it where there are more. By default
     /// only their number is limited.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs, Jobserver};
+    ///
+    /// let mut jobs = Jobs::new(64);
+    /// jobs.jobserver(Jobserver::new(4)?); // four at a time, and what they start counts as well
+    /// jobs.push(Command::new("true"));
+    /// assert!(jobs.next().unwrap().is_success());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn jobserver(&mut self, jobserver: Jobserver) -> &mut Jobs {
         self.tokens = Some(Tokens::new(jobserver));
         self
@@ -287,17 +304,45 @@ impl Jobs {
 
     /// Calls `callback` each time that a job is started, with the number of the try, from 1. It is
     /// called in the thread that iterates.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let (tell, told) = std::sync::mpsc::channel();
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.on_start(move |id, attempt| tell.send((id.index(), attempt)).unwrap());
+    /// jobs.push(Command::new("true"));
+    /// assert!(jobs.next().unwrap().is_success());
+    /// assert_eq!(told.recv().unwrap(), (0, 1));
+    /// ```
     pub fn on_start(&mut self, callback: impl FnMut(JobId, u32) + Send + 'static) -> &mut Jobs {
         self.on_start = Some(Box::new(callback));
         self
     }
 
     /// Adds a command to those that wait. It starts when its turn comes and a result is asked for.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// let id = jobs.push(Command::new("true"));
+    /// assert_eq!(jobs.next().unwrap().id, id);
+    /// ```
     pub fn push(&mut self, command: Command) -> JobId {
         self.push_with_priority(command, 0)
     }
 
     /// As [`push`](Jobs::push); a command of a higher priority starts before those of a lower one.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.push(Command::new("true"));
+    /// let urgent = jobs.push_with_priority(Command::new("true"), 1);
+    /// assert_eq!(jobs.next().unwrap().id, urgent);
+    /// ```
     pub fn push_with_priority(&mut self, mut command: Command, priority: i32) -> JobId {
         let id = JobId(self.last);
         self.last += 1;
@@ -309,18 +354,43 @@ impl Jobs {
     }
 
     /// How many run now.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.push(Command::new("cat"));
+    /// assert_eq!(jobs.running(), 0); // it starts when a result is asked for
+    /// ```
     #[must_use]
     pub fn running(&self) -> usize {
         self.active.len()
     }
 
     /// How many wait for their turn.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.push(Command::new("true"));
+    /// assert_eq!(jobs.waiting(), 1);
+    /// ```
     #[must_use]
     pub fn waiting(&self) -> usize {
         self.queue.len()
     }
 
     /// A handle, to end them from anywhere.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.push(Command::new("true"));
+    /// jobs.handle().stop_all();
+    /// assert!(jobs.next().unwrap().result.unwrap_err().is_not_run());
+    /// ```
     #[must_use]
     pub fn handle(&self) -> JobsHandle {
         JobsHandle(Arc::clone(&self.shared))
@@ -331,17 +401,51 @@ impl Jobs {
     ///
     /// All are asked for before the first answer is waited for, so that a thousand start in a fraction of
     /// the time that they would take one after the other.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(2);
+    /// for _ in 0..3 {
+    ///     let mut command = Command::new("sleep");
+    ///     command.arg("60");
+    ///     jobs.push(command);
+    /// }
+    /// assert_eq!((jobs.start(), jobs.waiting()), (2, 1));
+    /// ```
     pub fn start(&mut self) -> usize {
         self.start_all()
     }
 
     /// The next result, if there is one until `deadline`: [`Poll::Pending`] says that there was not, and
     /// `Ready(None)` that all have been given. A deadline in the past does not wait.
+    ///
+    /// ```
+    /// use std::time::Instant;
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
+    /// jobs.push(command);
+    /// assert!(jobs.next_deadline(Instant::now()).is_pending()); // it runs
+    /// ```
     pub fn next_deadline(&mut self, deadline: Instant) -> Poll<Option<Finished>> {
         self.step(Some(deadline))
     }
 
     /// As [`next_deadline`](Jobs::next_deadline), for at most so long.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
+    /// jobs.push(command);
+    /// assert!(jobs.next_timeout(Duration::from_millis(10)).is_pending());
+    /// ```
     pub fn next_timeout(&mut self, timeout: Duration) -> Poll<Option<Finished>> {
         self.step(deadline_in(timeout))
     }

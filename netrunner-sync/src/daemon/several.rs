@@ -55,9 +55,10 @@ impl Daemons {
     /// ```
     /// use netrunner_sync::{Command, Daemon, Daemons};
     ///
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
     /// let mut daemons = Daemons::new();
-    /// let daemon = daemons.push(Daemon::builder(Command::new("cat")).start()?);
-    /// daemon.wait_ready()?;
+    /// daemons.push(Daemon::builder(command).start()?).wait_ready()?;
     /// # Ok::<(), netrunner_sync::Error>(())
     /// ```
     pub fn push(&mut self, daemon: Daemon) -> &Daemon {
@@ -71,8 +72,10 @@ impl Daemons {
     /// ```
     /// use netrunner_sync::{Command, Daemon, Daemons};
     ///
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
     /// let mut daemons = Daemons::new();
-    /// daemons.push(Daemon::builder(Command::new("cat")).start()?);
+    /// daemons.push(Daemon::builder(command).start()?);
     /// for daemon in daemons.iter() {
     ///     daemon.wait_ready()?;
     /// }

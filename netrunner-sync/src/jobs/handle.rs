@@ -37,28 +37,92 @@ impl JobsHandle {
     ///
     /// Those that ran end with [`Reason::Stopped`](crate::Reason::Stopped), those that did not with an
     /// error that says [`is_not_run`](crate::Error::is_not_run), also those that are pushed later.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs, Reason};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
+    /// jobs.push(command);
+    /// jobs.start();
+    /// jobs.handle().stop_all();
+    /// assert_eq!(jobs.next().unwrap().result?.report.reason, Reason::Stopped);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn stop_all(&self) {
         self.0.end_all(End::Stop);
     }
 
     /// As [`stop_all`](JobsHandle::stop_all), but by SIGKILL.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs, Reason};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
+    /// jobs.push(command);
+    /// jobs.start();
+    /// jobs.handle().kill_all();
+    /// assert_eq!(jobs.next().unwrap().result?.report.reason, Reason::Killed);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn kill_all(&self) {
         self.0.end_all(End::Kill);
     }
 
     /// Lets a [`next_deadline`](super::Jobs::next_deadline) that waits for a result return at once, with
     /// `Pending`: for who has more to push. It is remembered where nobody waits.
+    ///
+    /// ```
+    /// use std::time::{Duration, Instant};
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(2);
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
+    /// jobs.push(command);
+    /// jobs.handle().nudge(); // from another thread, which has put a command somewhere
+    /// assert!(jobs.next_deadline(Instant::now() + Duration::from_secs(30)).is_pending());
+    /// ```
     pub fn nudge(&self) {
         self.0.lock().nudged = true;
         self.0.wake();
     }
 
     /// Stops one job, or takes it out of those that wait. Nothing happens if it is over.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs, Reason};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
+    /// let id = jobs.push(command);
+    /// jobs.start();
+    /// jobs.handle().stop(id);
+    /// assert_eq!(jobs.next().unwrap().result?.report.reason, Reason::Stopped);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn stop(&self, id: JobId) {
         self.0.end(id, End::Stop);
     }
 
     /// As [`stop`](JobsHandle::stop), but by SIGKILL.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs, Reason};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// let mut command = Command::new("sleep");
+    /// command.arg("60");
+    /// let id = jobs.push(command);
+    /// jobs.start();
+    /// jobs.handle().kill(id);
+    /// assert_eq!(jobs.next().unwrap().result?.report.reason, Reason::Killed);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     pub fn kill(&self, id: JobId) {
         self.0.end(id, End::Kill);
     }

@@ -22,18 +22,42 @@ pub struct Retries {
 
 impl Retries {
     /// At most so many tries after the first, with pauses from 100 ms up to 30 s.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs, Retries};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.retries(Retries::new(2));
+    /// jobs.push(Command::new("true")); // needs none
+    /// assert!(jobs.next().unwrap().is_success());
+    /// ```
     #[must_use]
     pub fn new(times: u32) -> Retries {
         Retries { times, pause: Duration::from_millis(100), longest: Duration::from_secs(30) }
     }
 
     /// The pause before the first of them.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// // After 1, 2 and 4 seconds.
+    /// let retries = netrunner_sync::Retries::new(3).pause(Duration::from_secs(1));
+    /// ```
     #[must_use]
     pub fn pause(self, pause: Duration) -> Retries {
         Retries { pause, ..self }
     }
 
     /// No pause is longer.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// // After 1, 2, 2 and 2 seconds.
+    /// let retries = netrunner_sync::Retries::new(4).pause(Duration::from_secs(1));
+    /// let retries = retries.longest(Duration::from_secs(2));
+    /// ```
     #[must_use]
     pub fn longest(self, longest: Duration) -> Retries {
         Retries { longest, ..self }

@@ -36,18 +36,58 @@ pub struct OutputFile {
 
 impl OutputFile {
     /// How many bytes it has.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.spill(10);
+    /// let mut command = Command::new("seq");
+    /// command.arg("1000");
+    /// jobs.push(command);
+    /// let file = jobs.next().unwrap().result?.stdout_file.unwrap();
+    /// assert_eq!(file.len(), 3893);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn len(&self) -> u64 {
         self.len
     }
 
     /// Whether it has none, which no file of this crate's making is.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.spill(10);
+    /// let mut command = Command::new("seq");
+    /// command.arg("1000");
+    /// jobs.push(command);
+    /// let file = jobs.next().unwrap().result?.stdout_file.unwrap();
+    /// assert!(!file.is_empty());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len == 0
     }
 
     /// The whole output, from its beginning. Each reader has its own place in it.
+    ///
+    /// ```
+    /// use std::io::{BufRead, BufReader};
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.spill(10);
+    /// let mut command = Command::new("seq");
+    /// command.arg("1000");
+    /// jobs.push(command);
+    /// let file = jobs.next().unwrap().result?.stdout_file.unwrap();
+    /// assert_eq!(BufReader::new(file.reader()).lines().count(), 1000);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn reader(&self) -> OutputReader {
         OutputReader { file: Arc::clone(&self.file), at: 0 }
@@ -64,6 +104,22 @@ impl PartialEq for OutputFile {
 impl Eq for OutputFile {}
 
 /// Reads an [`OutputFile`]; made by [`OutputFile::reader`].
+///
+/// ```
+/// use std::io::Read;
+/// use netrunner_sync::{Command, Jobs};
+///
+/// let mut jobs = Jobs::new(1);
+/// jobs.spill(10);
+/// let mut command = Command::new("seq");
+/// command.arg("1000");
+/// jobs.push(command);
+/// let mut reader = jobs.next().unwrap().result?.stdout_file.unwrap().reader();
+/// let mut first = [0; 2];
+/// reader.read_exact(&mut first).unwrap();
+/// assert_eq!(&first, b"1\n");
+/// # Ok::<(), netrunner_sync::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct OutputReader {
     file: Arc<File>,
