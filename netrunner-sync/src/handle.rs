@@ -14,7 +14,7 @@ use crate::signal::Signal;
 use crate::time::deadline_in;
 
 /// A handle that does not own: it can be cloned and sent to any thread, and the command ends when
-/// its [`Child`] is dropped, not when this is.
+/// its [`Child`](crate::Child) is dropped, not when this is.
 ///
 /// ```
 /// use netrunner_sync::{Command, Signal};
@@ -42,7 +42,7 @@ impl ChildHandle {
         self.0.pid()
     }
 
-    /// Waits until the command is over, as [`Child::wait`] does, but leaves the standard input to
+    /// Waits until the command is over, as [`Child::wait`](crate::Child::wait) does, but leaves the standard input to
     /// the `Child`.
     ///
     /// ```
@@ -55,7 +55,7 @@ impl ChildHandle {
     ///
     /// # Errors
     ///
-    /// As [`Child::wait`].
+    /// As [`Child::wait`](crate::Child::wait).
     pub fn wait(&self) -> Result<ExitStatus> {
         self.0.wait()
     }
@@ -70,7 +70,7 @@ impl ChildHandle {
     ///
     /// # Errors
     ///
-    /// As [`Child::wait`].
+    /// As [`Child::wait`](crate::Child::wait).
     pub fn try_wait(&self) -> Result<Option<ExitStatus>> {
         self.0.try_wait()
     }
@@ -87,7 +87,7 @@ impl ChildHandle {
     ///
     /// # Errors
     ///
-    /// As [`Child::wait`].
+    /// As [`Child::wait`](crate::Child::wait).
     pub fn wait_timeout(&self, timeout: Duration) -> Result<Option<ExitStatus>> {
         self.0.wait_until(deadline_in(timeout))
     }
@@ -105,12 +105,12 @@ impl ChildHandle {
     ///
     /// # Errors
     ///
-    /// As [`Child::wait`].
+    /// As [`Child::wait`](crate::Child::wait).
     pub fn wait_deadline(&self, deadline: Instant) -> Result<Option<ExitStatus>> {
         self.0.wait_until(Some(deadline))
     }
 
-    /// As [`Child::kill`].
+    /// As [`Child::kill`](crate::Child::kill).
     ///
     /// ```
     /// let mut child = netrunner_sync::Command::new("sleep").arg("60").spawn()?;
@@ -122,12 +122,12 @@ impl ChildHandle {
     ///
     /// # Errors
     ///
-    /// As [`Child::kill`].
+    /// As [`Child::kill`](crate::Child::kill).
     pub fn kill(&self) -> Result<()> {
         self.0.kill()
     }
 
-    /// As [`Child::stop`].
+    /// As [`Child::stop`](crate::Child::stop).
     ///
     /// ```
     /// let child = netrunner_sync::Command::new("sleep").arg("60").spawn()?;
@@ -137,12 +137,12 @@ impl ChildHandle {
     ///
     /// # Errors
     ///
-    /// As [`Child::stop`].
+    /// As [`Child::stop`](crate::Child::stop).
     pub fn stop(&self) -> Result<ExitStatus> {
         self.0.stop()
     }
 
-    /// As [`Child::signal`].
+    /// As [`Child::signal`](crate::Child::signal).
     ///
     /// ```
     /// use netrunner_sync::{Command, Signal};
@@ -155,12 +155,12 @@ impl ChildHandle {
     ///
     /// # Errors
     ///
-    /// As [`Child::signal`].
+    /// As [`Child::signal`](crate::Child::signal).
     pub fn signal(&self, signal: Signal) -> Result<()> {
         self.0.signal(signal)
     }
 
-    /// As [`Child::resize`].
+    /// As [`Child::resize`](crate::Child::resize).
     ///
     /// ```
     /// use netrunner_sync::{Command, WinSize};
@@ -173,12 +173,12 @@ impl ChildHandle {
     ///
     /// # Errors
     ///
-    /// As [`Child::resize`].
+    /// As [`Child::resize`](crate::Child::resize).
     pub fn resize(&self, size: WinSize) -> Result<()> {
         self.0.resize(size)
     }
 
-    /// As [`Child::stopped`].
+    /// As [`Child::stopped`](crate::Child::stopped).
     ///
     /// ```
     /// let child = netrunner_sync::Command::new("true").spawn()?;

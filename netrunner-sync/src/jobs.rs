@@ -224,8 +224,8 @@ impl Jobs {
     }
 
     /// An output that is longer than this goes to a temporary file without a name, and is found in
-    /// [`Output::stdout_file`] or [`Output::stderr_file`]. By default all is kept in memory, as much as
-    /// [`max_output`](Command::max_output) allows.
+    /// [`stdout_file`](crate::Output::stdout_file) or [`stderr_file`](crate::Output::stderr_file). By
+    /// default all is kept in memory, as much as [`max_output`](Command::max_output) allows.
     ///
     /// ```
     /// use netrunner_sync::{Command, Jobs};

@@ -4,7 +4,7 @@ use crate::error::Result;
 use crate::mover::Stream;
 use crate::report::{Output, Reason};
 
-/// The name of a job; made by [`Jobs::push`].
+/// The name of a job; made by [`Jobs::push`](crate::Jobs::push).
 ///
 /// ```
 /// use netrunner_sync::{Command, Jobs};
@@ -32,7 +32,7 @@ impl JobId {
     }
 }
 
-/// A job that is over; an item of [`Jobs`].
+/// A job that is over; an item of [`Jobs`](crate::Jobs).
 ///
 /// ```
 /// use netrunner_sync::{Command, Jobs};
@@ -49,7 +49,7 @@ impl JobId {
 pub struct Finished {
     /// Which one.
     pub id: JobId,
-    /// What it came to, as [`Command::output`] gives it: a failure of the command is no error here. One
+    /// What it came to, as [`Command::output`](crate::Command::output) gives it: a failure of the command is no error here. One
     /// that was stopped before it could start has an error that says
     /// [`is_not_run`](crate::Error::is_not_run).
     pub result: Result<Output>,
@@ -77,7 +77,7 @@ pub(super) fn is_success(result: &Result<Output>) -> bool {
         .is_ok_and(|output| output.report.reason == Reason::Exited && output.status.success())
 }
 
-/// A line that a job has written; see [`Jobs::on_line`].
+/// A line that a job has written; see [`Jobs::on_line`](crate::Jobs::on_line).
 ///
 /// ```
 /// use netrunner_sync::{Command, Jobs, Stream};
