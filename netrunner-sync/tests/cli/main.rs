@@ -26,6 +26,7 @@ mod reports;
 mod screen;
 mod signals;
 mod slurm;
+mod systemd;
 mod terminal;
 mod tty;
 mod usage;
