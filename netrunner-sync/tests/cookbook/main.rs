@@ -291,3 +291,64 @@ fn limited_job_limits_each_process_and_says_by_what_it_is_held() {
     assert_eq!(stdout.len(), 1 << 20);
     assert!(stderr.contains("== OutputLimit"), "{stderr}");
 }
+
+/// A cargo project whose only test runs this shell script, and fails where that does.
+fn project(script: &str) -> Folder {
+    let folder = Folder::new();
+    folder.write("Cargo.toml", "[package]\nname = \"tested\"\nversion = \"0.0.0\"\n[workspace]\n");
+    std::fs::create_dir(folder.path().join("src")).unwrap();
+    let test = "#[test]\nfn script() {\n    let mut sh = std::process::Command::new(\"sh\");\n    \
+        assert!(sh.args([\"-c\", SCRIPT]).status().unwrap().success());\n}\n";
+    folder.write("src/lib.rs", &format!("#[cfg(test)]\nconst SCRIPT: &str = {script:?};\n{test}"));
+    folder
+}
+
+fn xtask_test(project: &Folder, code: i32) -> String {
+    let mut xtask = example("xtask");
+    xtask.arg("test").current_dir(project.path()).env_remove("CARGO_TARGET_DIR");
+    end(&mut xtask, code).1
+}
+
+#[test]
+fn xtask_fails_for_a_test_that_fails_or_leaves_something_running() {
+    xtask_test(&project("true"), 0);
+
+    let stderr = xtask_test(&project("false"), 1);
+    assert!(stderr.contains("exit status: 101 (Exited)"), "{stderr}");
+
+    let stderr = xtask_test(&project(LEAVES_SLEEP), 1);
+    assert!(stderr.ends_with(" left sleep running\n"), "{stderr}");
+}
+
+#[test]
+fn xtask_leaves_no_test_when_it_is_killed() {
+    let project = project("setsid sleep 1000 & touch here; wait");
+    let mut xtask = example("xtask");
+    xtask.arg("test").current_dir(project.path()).env_remove("CARGO_TARGET_DIR");
+    let child = xtask.stderr(Stdio::piped()).spawn().unwrap();
+    until("the test runs", || project.path().join("here").exists());
+    kill_and_see_all_gone(child);
+}
+
+#[test]
+fn xtask_has_a_server_for_as_long_as_its_test_takes() {
+    let folder = Folder::new();
+    let served = folder.path().join("served").display().to_string();
+    let server = folder.script(
+        "server",
+        &format!("trap 'rm {served}; exit' TERM\ntouch {served}\necho ready\nsleep 1000 & wait"),
+    );
+    let test = folder.script("test", &format!("test -e {served}"));
+    let (_, stderr) = end(example("xtask").args(["e2e", &server, &test]), 0);
+    assert!(stderr.contains(&test), "{stderr}");
+    assert!(!Path::new(&served).exists(), "the server was not asked to end");
+
+    let fails = folder.script("fails", "exit 3");
+    let (_, stderr) = end(example("xtask").args(["e2e", &server, &fails]), 1);
+    assert!(stderr.contains("exit status: 3 (Exited)"), "{stderr}");
+    assert!(stderr.contains("the server wrote: ready"), "{stderr}");
+
+    let dies = folder.script("dies", "echo no disk >&2; exit 1");
+    let (_, stderr) = end(example("xtask").args(["e2e", &dies, &test]), 1);
+    assert!(stderr.contains("no disk"), "{stderr}");
+}
