@@ -251,8 +251,8 @@ impl Child {
     /// use std::os::unix::process::ExitStatusExt;
     ///
     /// let mut child = Command::new("sleep").arg("60").spawn()?;
-    /// child.signal(Signal::INT)?;
-    /// assert_eq!(child.wait()?.signal(), Some(Signal::INT.as_raw()));
+    /// child.signal(Signal::USR1)?;
+    /// assert_eq!(child.wait()?.signal(), Some(Signal::USR1.as_raw()));
     /// # Ok::<(), netrunner_sync::Error>(())
     /// ```
     ///

@@ -330,8 +330,8 @@ impl Command {
     /// use netrunner_sync::{Command, Signal};
     /// use std::os::unix::process::ExitStatusExt;
     ///
-    /// let mut child = Command::new("sleep").arg("60").stop_signal(Signal::INT).spawn()?;
-    /// assert_eq!(child.stop()?.signal(), Some(Signal::INT.as_raw()));
+    /// let mut child = Command::new("sleep").arg("60").stop_signal(Signal::USR1).spawn()?;
+    /// assert_eq!(child.stop()?.signal(), Some(Signal::USR1.as_raw()));
     /// # Ok::<(), netrunner_sync::Error>(())
     /// ```
     pub fn stop_signal(&mut self, signal: Signal) -> &mut Command {
