@@ -10,6 +10,7 @@ use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
 use crate::error::Unavailable;
+use crate::kernel;
 
 /// The leaf into which the processes of the own group move when that may have none of its own.
 pub(crate) const OWN_LEAF: &str = "self.netrunner";
@@ -117,7 +118,7 @@ impl Place {
     pub(crate) fn is_delegated(&self) -> bool {
         let marked = ["trusted.delegate", "user.delegate"].iter().any(|mark| {
             let mut value = [0u8; 8];
-            let length = rustix::fs::getxattr(&self.group, *mark, &mut value[..]);
+            let length = kernel::mark_at(&self.group, mark, &mut value);
             length.is_ok_and(|length| value[..length] == *b"1")
         });
         marked

@@ -23,12 +23,14 @@
 //! between the making of a group with a path of the user's choice and the writing of its mark leaves an
 //! empty directory, which the next use of the path takes.
 //!
-//! Linux only. Where version 2 is not to be had, [`Place::detect`] says why, and what would help.
+//! Linux only: elsewhere the crate can be built, and no place is found. Where version 2 is not to be had, [`Place::detect`] says why, and what would help.
 
 mod detect;
 mod error;
 mod files;
 mod group;
+#[cfg_attr(not(target_os = "linux"), path = "elsewhere.rs")]
+mod kernel;
 mod limits;
 mod make;
 mod remove;

@@ -8,9 +8,10 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 use rustix::fs::{AtFlags, OFlags};
 use rustix::io::Errno;
 use rustix::path::Arg;
-use rustix::process::{Pid, PidfdFlags, Signal};
+use rustix::process::Pid;
 
 use crate::files;
+use crate::kernel;
 use crate::stats::value;
 
 /// A group, and what is needed to end it. That is opened when the group is made: at its end there may be no
@@ -174,14 +175,7 @@ fn kill_listed(dir: BorrowedFd<'_>, depth: u32) -> Result<(), Errno> {
     for number in list()?.lines().filter_map(|line| line.parse::<i32>().ok()) {
         // 0 is somebody who can't be named in this pid namespace.
         let Some(pid) = Pid::from_raw(number).and_then(process_of) else { continue };
-        let Ok(pidfd) = rustix::process::pidfd_open(pid, PidfdFlags::empty()) else { continue };
-        // The number is looked up again with the descriptor open: it can't be another's by now.
-        if list()?.lines().any(|line| line.parse() == Ok(number)) {
-            match rustix::process::pidfd_send_signal(&pidfd, Signal::KILL) {
-                Ok(()) | Err(Errno::SRCH) => {}
-                Err(errno) => return Err(errno),
-            }
-        }
+        kernel::kill(pid, || Ok(list()?.lines().any(|line| line.parse() == Ok(number))))?;
     }
     if depth > 0 {
         for below in files::groups_below(dir)? {

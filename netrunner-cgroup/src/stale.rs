@@ -7,11 +7,12 @@ use std::ffi::CStr;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::time::{Duration, Instant};
 
-use rustix::fs::{AtFlags, FlockOperation, XattrFlags};
+use rustix::fs::{AtFlags, FlockOperation};
 use rustix::io::Errno;
 
 use crate::error::{Error, Result};
 use crate::files;
+use crate::kernel;
 use crate::remove::Grip;
 
 /// How the names of [`crate::Cgroup::auto`] begin.
@@ -54,12 +55,12 @@ pub struct Swept {
 pub(crate) fn mark(dir: &OwnedFd) {
     let owner = std::process::id().to_string();
     // Refused, the group works all the same; only a later sweep will not take it for ours.
-    let _ = rustix::fs::fsetxattr(dir, MARK, owner.as_bytes(), XattrFlags::empty());
+    let _ = kernel::set_mark(dir, MARK, owner.as_bytes());
 }
 
 /// The same for a group that was made on the way to one: it has no owner, and goes when it is empty.
 pub(crate) fn mark_way(dir: &OwnedFd) {
-    let _ = rustix::fs::fsetxattr(dir, MARK, WAY, XattrFlags::empty()); // as above
+    let _ = kernel::set_mark(dir, MARK, WAY); // as above
 }
 
 /// Whether a group was made on the way to one.
@@ -76,7 +77,7 @@ enum Whose {
 
 fn whose(name: &CStr, dir: impl AsFd) -> Whose {
     let mut owner = [0u8; 32];
-    match rustix::fs::fgetxattr(dir, MARK, &mut owner[..]) {
+    match kernel::mark(dir, MARK, &mut owner) {
         Ok(length) if owner[..length] == *WAY => Whose::Way,
         Ok(_) => Whose::Owned,
         Err(_) if name.to_bytes().starts_with(PREFIX.as_bytes()) => Whose::Owned,

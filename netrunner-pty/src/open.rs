@@ -5,8 +5,7 @@ use std::io;
 use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
 use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, openat};
-use rustix::io::Errno;
-use rustix::pty::{OpenptFlags, ioctl_tiocgptpeer, openpt, ptsname, unlockpt};
+use rustix::pty::{OpenptFlags, openpt, ptsname, unlockpt};
 
 use crate::manager::Manager;
 use crate::modes::Modes;
@@ -49,14 +48,11 @@ pub struct Pair {
 /// ENOSPC where the system has no more pseudo-terminals, ENOENT where it has no `/dev/ptmx`, and
 /// EMFILE and the like.
 pub fn open(size: WinSize, modes: &Modes) -> io::Result<Pair> {
-    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
-    let manager = above_stdio(openpt(flags)?)?;
+    let manager = above_stdio(manager()?)?;
     unlockpt(&manager)?;
-    let subsidiary = match ioctl_tiocgptpeer(&manager, flags) {
-        Ok(subsidiary) => subsidiary,
-        // Before Linux 4.13, or a sandbox that does not know it.
-        Err(Errno::NOTTY | Errno::INVAL | Errno::NOSYS | Errno::PERM) => by_name(&manager)?,
-        Err(errno) => return Err(errno.into()),
+    let subsidiary = match by_ioctl(&manager)? {
+        Some(subsidiary) => subsidiary,
+        None => by_name(&manager)?,
     };
     let subsidiary = above_stdio(subsidiary)?;
     size.set(&manager)?;
@@ -64,10 +60,42 @@ pub fn open(size: WinSize, modes: &Modes) -> io::Result<Pair> {
     Ok(Pair { manager: Manager::from(manager), subsidiary })
 }
 
+/// A new manager, close-on-exec from birth.
+#[cfg(not(target_vendor = "apple"))]
+fn manager() -> io::Result<OwnedFd> {
+    Ok(openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC)?)
+}
+
+/// A new manager. Between its birth and the mark another thread's child may get it.
+#[cfg(target_vendor = "apple")]
+fn manager() -> io::Result<OwnedFd> {
+    let manager = openpt(OpenptFlags::RDWR | OpenptFlags::NOCTTY)?;
+    rustix::io::fcntl_setfd(&manager, rustix::io::FdFlags::CLOEXEC)?;
+    Ok(manager)
+}
+
 /// Moves a descriptor away from 0 to 2, where a program that has closed one of these would pass it
 /// on to its children as a standard stream.
 fn above_stdio(fd: OwnedFd) -> io::Result<OwnedFd> {
     if fd.as_raw_fd() > 2 { Ok(fd) } else { Ok(rustix::io::fcntl_dupfd_cloexec(fd, 3)?) }
+}
+
+/// Opens the subsidiary without a name; nothing before Linux 4.13, or in a sandbox that does not know it.
+#[cfg(target_os = "linux")]
+fn by_ioctl(manager: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+    use rustix::io::Errno;
+    let flags = OpenptFlags::RDWR | OpenptFlags::NOCTTY | OpenptFlags::CLOEXEC;
+    match rustix::pty::ioctl_tiocgptpeer(manager, flags) {
+        Ok(subsidiary) => Ok(Some(subsidiary)),
+        Err(Errno::NOTTY | Errno::INVAL | Errno::NOSYS | Errno::PERM) => Ok(None),
+        Err(errno) => Err(errno.into()),
+    }
+}
+
+/// Only Linux has the call.
+#[cfg(not(target_os = "linux"))]
+fn by_ioctl(_: &OwnedFd) -> io::Result<Option<OwnedFd>> {
+    Ok(None)
 }
 
 /// Opens the subsidiary by its name, which may be another's: `/dev/pts` may be that of another

@@ -217,9 +217,9 @@ impl CommandExt for Command {
 pub struct Resource(u32);
 
 macro_rules! resources {
-    ($($name:ident $constant:ident $about:literal)*) => {
+    ($($(#[$when:meta])? $name:ident $constant:ident $about:literal)*) => {
         impl Resource {
-            $(#[doc = $about] pub const $name: Resource = Resource(libc::$constant as u32);)*
+            $($(#[$when])? #[doc = $about] pub const $name: Resource = Resource(libc::$constant as u32);)*
 
             /// The resource of this name, without `RLIMIT_`, in either case.
             ///
@@ -231,7 +231,7 @@ macro_rules! resources {
             #[must_use]
             pub fn from_name(name: &str) -> Option<Resource> {
                 match name.to_ascii_uppercase().as_str() {
-                    $(stringify!($name) => Some(Resource::$name),)*
+                    $($(#[$when])? stringify!($name) => Some(Resource::$name),)*
                     _ => None,
                 }
             }
@@ -245,16 +245,16 @@ resources! {
     CPU RLIMIT_CPU "CPU time, in seconds."
     DATA RLIMIT_DATA "Data segment, in bytes."
     FSIZE RLIMIT_FSIZE "Size of a file that is written, in bytes."
-    LOCKS RLIMIT_LOCKS "File locks."
+    #[cfg(target_os = "linux")] LOCKS RLIMIT_LOCKS "File locks."
     MEMLOCK RLIMIT_MEMLOCK "Locked memory, in bytes."
-    MSGQUEUE RLIMIT_MSGQUEUE "POSIX message queues, in bytes."
-    NICE RLIMIT_NICE "The ceiling of the niceness: 20 minus this."
+    #[cfg(target_os = "linux")] MSGQUEUE RLIMIT_MSGQUEUE "POSIX message queues, in bytes."
+    #[cfg(target_os = "linux")] NICE RLIMIT_NICE "The ceiling of the niceness: 20 minus this."
     NOFILE RLIMIT_NOFILE "One more than the highest descriptor."
     NPROC RLIMIT_NPROC "Processes of the user."
     RSS RLIMIT_RSS "Resident memory, in bytes; Linux does not enforce it."
-    RTPRIO RLIMIT_RTPRIO "The ceiling of the real-time priority."
-    RTTIME RLIMIT_RTTIME "Real-time CPU time between two blocking calls, in microseconds."
-    SIGPENDING RLIMIT_SIGPENDING "Queued signals."
+    #[cfg(target_os = "linux")] RTPRIO RLIMIT_RTPRIO "The ceiling of the real-time priority."
+    #[cfg(target_os = "linux")] RTTIME RLIMIT_RTTIME "Real-time CPU time between two blocking calls, in microseconds."
+    #[cfg(target_os = "linux")] SIGPENDING RLIMIT_SIGPENDING "Queued signals."
     STACK RLIMIT_STACK "Stack, in bytes."
 }
 

@@ -36,7 +36,7 @@ pub(crate) struct Guardian {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Directory {
-    device: u64,
+    device: rustix::fs::Dev,
     inode: u64,
 }
 

@@ -10,8 +10,9 @@ use netrunner_core::wire::MAX_DESCRIPTORS;
 use rustix::cmsg_space;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags};
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage};
 
+use crate::sys::SILENT;
 use crate::time::until;
 
 /// How long a peer may leave a request unread. Guardian and shepherd do nothing that takes a
@@ -86,16 +87,14 @@ fn send_some(
     bytes: &[u8],
     descriptors: &[BorrowedFd<'_>],
 ) -> rustix::io::Result<usize> {
-    // The client may have SIGPIPE as it likes: it never gets one from here.
-    let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
     if descriptors.is_empty() {
-        return rustix::net::send(socket, bytes, flags);
+        return rustix::net::send(socket, bytes, SILENT);
     }
     let mut space = [MaybeUninit::uninit(); cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     let fits = control.push(SendAncillaryMessage::ScmRights(descriptors));
     debug_assert!(fits, "the number of descriptors was checked");
-    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, flags)
+    rustix::net::sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SILENT)
 }
 
 /// Whether nobody holds the far end any more.

@@ -114,10 +114,14 @@
 //! # Platforms
 //!
 //! Linux 5.10 or newer. [`capabilities`] tells what else a system or a sandbox lacks, what is weaker
-//! then, and what to change; so does `netrunner doctor`.
+//! then, and what to change; so does `netrunner doctor`. For macOS and FreeBSD there is a form that has been
+//! type-checked and never run, and that promises less: `docs/PORTABLE.md` of the repository says what, and how
+//! to try it.
 
-#[cfg(not(target_os = "linux"))]
-compile_error!("netrunner-sync runs on Linux only, so far");
+#[cfg(not(any(target_os = "linux", netrunner_untried)))]
+compile_error!(
+    "netrunner-sync has been run on Linux alone; to try it here: RUSTFLAGS=\"--cfg netrunner_untried\""
+);
 
 #[cfg_attr(netrunner_portable, path = "portable/adoption.rs")]
 mod adoption;

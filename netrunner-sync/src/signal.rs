@@ -2,6 +2,7 @@
 //! exists on this system.
 
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 
 use crate::error::Error;
@@ -98,6 +99,25 @@ const ALSO: &[(&str, Signal)] = &[
     ("POLL", Signal::IO),
 ];
 
+/// The numbers of the real-time signals that are nobody's own.
+#[cfg(target_os = "linux")]
+fn real_time() -> RangeInclusive<i32> {
+    libc::SIGRTMIN()..=libc::SIGRTMAX()
+}
+
+/// `SIGRTMIN` and `SIGRTMAX` of signal(3), of which the `libc` crate does not know.
+#[cfg(target_os = "freebsd")]
+fn real_time() -> RangeInclusive<i32> {
+    65..=126
+}
+
+/// None at all.
+#[cfg(not(any(target_os = "linux", target_os = "freebsd")))]
+#[expect(clippy::reversed_empty_ranges, reason = "an empty one")]
+fn real_time() -> RangeInclusive<i32> {
+    1..=0
+}
+
 impl Signal {
     /// The number of this signal on this system.
     ///
@@ -115,8 +135,7 @@ impl Signal {
 
     fn known(number: i32) -> Option<Signal> {
         let signal = Signal(number);
-        let real_time = (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number);
-        (real_time || signal.name().is_some()).then_some(signal)
+        (real_time().contains(&number) || signal.name().is_some()).then_some(signal)
     }
 
     /// `RTMIN`, `RTMIN+n`, `RTMAX`, `RTMAX-n`, already in upper case and without `SIG`.
@@ -126,13 +145,13 @@ impl Signal {
             Some(digits) if digits.bytes().all(|b| b.is_ascii_digit()) => digits.parse().ok(),
             Some(_) | None => None,
         };
+        let range = real_time();
         let number = if let Some(rest) = name.strip_prefix("RTMIN") {
-            libc::SIGRTMIN().checked_add(offset(rest, '+')?)?
+            range.start().checked_add(offset(rest, '+')?)?
         } else {
-            libc::SIGRTMAX().checked_sub(offset(name.strip_prefix("RTMAX")?, '-')?)?
+            range.end().checked_sub(offset(name.strip_prefix("RTMAX")?, '-')?)?
         };
-        let real_time = (libc::SIGRTMIN()..=libc::SIGRTMAX()).contains(&number);
-        real_time.then_some(Signal(number))
+        range.contains(&number).then_some(Signal(number))
     }
 }
 
@@ -175,7 +194,7 @@ impl TryFrom<i32> for Signal {
 
 impl fmt::Display for Signal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.name(), self.0 - libc::SIGRTMIN()) {
+        match (self.name(), self.0 - real_time().start()) {
             (Some(name), _) => write!(f, "SIG{name}"),
             (None, 0) => f.write_str("SIGRTMIN"),
             (None, offset) => write!(f, "SIGRTMIN+{offset}"),
@@ -195,7 +214,7 @@ mod tests {
 
     #[test]
     fn every_signal_survives_its_own_name_and_number() {
-        for number in (1..32).chain(libc::SIGRTMIN()..=libc::SIGRTMAX()) {
+        for number in (1..32).chain(real_time()) {
             let Ok(signal) = Signal::try_from(number) else {
                 panic!("signal {number} is unknown");
             };

@@ -13,8 +13,8 @@ use crate::vm::arch::has_std;
 enum Extent {
     /// All of it.
     Everything,
-    /// The portable form of the shepherds' program, and what it is made of (`docs/PORTABLE.md`).
-    Program,
+    /// The portable form (`docs/PORTABLE.md`): all but the tests, which are made for Linux.
+    Portable,
     /// These crates: of the others there is no form for it yet.
     Only(&'static [&'static str]),
 }
@@ -27,8 +27,8 @@ const TARGETS: &[(&str, Extent)] = &[
     ("x86_64-unknown-linux-musl", Extent::Everything),
     ("aarch64-unknown-linux-gnu", Extent::Everything),
     ("aarch64-unknown-linux-musl", Extent::Everything),
-    ("aarch64-apple-darwin", Extent::Program),
-    ("x86_64-unknown-freebsd", Extent::Program),
+    ("aarch64-apple-darwin", Extent::Portable),
+    ("x86_64-unknown-freebsd", Extent::Portable),
     ("x86_64-unknown-netbsd", PURE),
 ];
 
@@ -40,33 +40,36 @@ pub(crate) fn check(root: &Path, target_dir: &Path) -> Result<()> {
             eprintln!("xtask: SKIPPED: no std for {target}: rustup target add {target}");
             continue;
         }
-        let mut clippy = cargo(root);
-        clippy.args(["clippy", "--quiet", "--all-features", "--target", target]);
-        let crates = match extent {
+        match extent {
             Extent::Everything => {
                 program::lint(root, target_dir, Some(target), Form::Linux)?;
-                clippy.arg("--all-targets");
-                manifests::published().chain(["netrunner-tests"]).collect()
+                let crates: Vec<_> = manifests::published().chain(["netrunner-tests"]).collect();
+                clippy(root, target, &["--all-targets"], &crates)?;
             }
-            Extent::Program => {
-                let crates = ["netrunner-core", "netrunner-shepherd"];
-                eprintln!("xtask: {target}: only {} are made for it so far", crates.join(", "));
+            Extent::Portable => {
                 program::lint(root, target_dir, Some(target), Form::Portable)?;
-                // With the program's tests, which compare constants and layouts with those of the libc crate.
-                clippy.arg("--tests");
-                crates.to_vec()
+                let crates: Vec<_> = manifests::published().collect();
+                clippy(root, target, &["--lib", "--bins"], &crates)?;
+                // The program's tests compare constants and layouts with those of the libc crate.
+                clippy(root, target, &["--tests"], &["netrunner-core", "netrunner-shepherd"])?;
             }
             Extent::Only(crates) => {
                 eprintln!("xtask: {target}: only {} is made for it so far", crates.join(", "));
-                crates.to_vec()
+                clippy(root, target, &[], crates)?;
             }
-        };
-        for name in crates {
-            clippy.args(["--package", name]);
         }
-        // The program is linted above; to build it would need the target's linker.
-        clippy.env("NETRUNNER_SHEPHERD_INSTALLED", "/none");
-        step::run(clippy.args(["--", "-D", "warnings"]))?;
     }
     Ok(())
+}
+
+/// The program is linted by itself; to build it would need the target's linker.
+fn clippy(root: &Path, target: &str, what: &[&str], crates: &[&str]) -> Result<()> {
+    let mut clippy = cargo(root);
+    clippy.args(["clippy", "--quiet", "--all-features", "--target", target]).args(what);
+    for name in crates {
+        clippy.args(["--package", name]);
+    }
+    clippy.env("NETRUNNER_SHEPHERD_INSTALLED", "/none");
+    clippy.env("RUSTFLAGS", "--cfg netrunner_untried");
+    step::run(clippy.args(["--", "-D", "warnings"]))
 }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::net::AddressFamily;
 
 use super::attempt::Attempt;
 use super::readiness::{Ready, Sign};
@@ -201,8 +201,7 @@ fn socket(address: SocketAddr) -> std::io::Result<OwnedFd> {
         SocketAddr::V4(_) => AddressFamily::INET,
         SocketAddr::V6(_) => AddressFamily::INET6,
     };
-    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
-    above_stdio(rustix::net::socket_with(family, SocketType::STREAM, flags, None)?)
+    above_stdio(crate::sys::stream_socket(family)?)
 }
 
 /// Whether a connection was made, and to somebody else: one to a free port of this machine may get that

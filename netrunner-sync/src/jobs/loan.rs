@@ -15,13 +15,14 @@ use std::time::{Duration, Instant};
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
+use rustix::net::RecvFlags;
 use rustix::pipe::{PipeFlags, SpliceFlags, fcntl_setpipe_size, pipe_with, splice};
 use rustix::process::{Pid, getpid};
 
 use crate::engine;
 use crate::error::Result;
 use crate::lane::{self, above_stdio};
+use crate::sys::SILENT;
 use crate::time::until;
 
 /// Room for 256 tokens, each of which takes up a page's place (`pipe(7)`). More than 16, which any pipe has
@@ -87,8 +88,7 @@ impl Loan {
         let mut left = count;
         while let Some(guardian) = self.guardian.as_ref().filter(|_| left > 0) {
             let words = [b'+'; 64];
-            let flags = SendFlags::DONTWAIT | SendFlags::NOSIGNAL;
-            match rustix::net::send(guardian, &words[..left.min(64)], flags) {
+            match rustix::net::send(guardian, &words[..left.min(64)], SILENT) {
                 Ok(sent) => {
                     self.asked += sent;
                     left -= sent;

@@ -166,11 +166,14 @@ impl Spill {
 fn nameless_file() -> io::Result<File> {
     let directory = std::env::temp_dir();
     let (read_write, mode) = (OFlags::RDWR | OFlags::CLOEXEC, Mode::RUSR | Mode::WUSR);
-    let opened = rustix::fs::open(&directory, read_write | OFlags::TMPFILE, mode);
+    #[cfg(target_os = "linux")]
+    let opened = rustix::fs::open(&directory, read_write | OFlags::TMPFILE, mode).ok();
+    #[cfg(not(target_os = "linux"))]
+    let opened = None;
     let file = match opened {
-        Ok(file) => file,
+        Some(file) => file,
         // Not every file system can do that (overlayfs before Linux 6.1, NFS).
-        Err(_) => {
+        None => {
             static COUNT: std::sync::atomic::AtomicU32 = std::sync::atomic::AtomicU32::new(0);
             let number = COUNT.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
             let name = directory.join(format!(".netrunner-{}-{number}", std::process::id()));

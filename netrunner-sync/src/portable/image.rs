@@ -8,8 +8,6 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use rustix::fs::StatVfsMountFlags;
-
 /// One that can be executed as long as this is there.
 pub(crate) struct Image(PathBuf);
 
@@ -45,10 +43,20 @@ fn private_places() -> impl Iterator<Item = PathBuf> {
 /// Whether one of these places lets files be executed.
 pub(crate) fn has_private_place() -> bool {
     private_places().any(|place| {
-        rustix::fs::statvfs(&place)
-            .is_ok_and(|stat| !stat.f_flag.contains(StatVfsMountFlags::NOEXEC))
-            && rustix::fs::access(&place, rustix::fs::Access::WRITE_OK).is_ok()
+        may_execute(&place) && rustix::fs::access(&place, rustix::fs::Access::WRITE_OK).is_ok()
     })
+}
+
+#[cfg(target_os = "linux")]
+fn may_execute(place: &Path) -> bool {
+    use rustix::fs::StatVfsMountFlags;
+    rustix::fs::statvfs(place).is_ok_and(|stat| !stat.f_flag.contains(StatVfsMountFlags::NOEXEC))
+}
+
+/// POSIX has no word for a place that forbids it: the attempt tells.
+#[cfg(not(target_os = "linux"))]
+fn may_execute(place: &Path) -> bool {
+    place.is_dir()
 }
 
 /// A new file that its owner alone may read and execute. It must not be there, not even as a link, so that it is

@@ -6,7 +6,7 @@ use std::ptr;
 
 use rustix::fs::{AtFlags, CWD, OFlags, Stat};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType, sockopt};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 /// Real, effective and saved number.
@@ -148,6 +148,15 @@ pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     // Before the other end is anybody else's.
     sockopt::set_socket_passcred(&ours, true)?;
     Ok((ours, theirs))
+}
+
+/// How words are sent: without waiting, and without a SIGPIPE, with which the client may do as it likes.
+pub(crate) const SILENT: SendFlags = SendFlags::DONTWAIT.union(SendFlags::NOSIGNAL);
+
+/// A socket of the network whose calls do not wait.
+pub(crate) fn stream_socket(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
+    let flags = SocketFlags::CLOEXEC | SocketFlags::NONBLOCK;
+    rustix::net::socket_with(family, SocketType::STREAM, flags, None)
 }
 
 /// How a directory is opened to be passed on: it need not be readable.

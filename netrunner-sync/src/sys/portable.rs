@@ -4,8 +4,8 @@ use std::io;
 use std::os::fd::OwnedFd;
 
 use rustix::fs::{OFlags, Stat};
-use rustix::io::{FdFlags, fcntl_setfd};
-use rustix::net::{AddressFamily, SocketFlags, SocketType};
+use rustix::io::{FdFlags, fcntl_setfd, ioctl_fionbio};
+use rustix::net::{AddressFamily, SendFlags, SocketFlags, SocketType};
 
 /// Real, effective and saved number. The saved one is not told everywhere; an exec makes it the effective one, so
 /// no shepherd has another.
@@ -47,7 +47,29 @@ pub(crate) fn widen(_: &OwnedFd, _: usize) {}
 /// Both ends of a new socket; as with pipes.
 pub(crate) fn socket_pair() -> io::Result<(OwnedFd, OwnedFd)> {
     let (family, kind) = (AddressFamily::UNIX, SocketType::STREAM);
-    closed_on_exec(rustix::net::socketpair(family, kind, SocketFlags::empty(), None)?)
+    let ends = rustix::net::socketpair(family, kind, SocketFlags::empty(), None)?;
+    #[cfg(target_vendor = "apple")]
+    for end in [&ends.0, &ends.1] {
+        rustix::net::sockopt::set_socket_nosigpipe(end, true)?;
+    }
+    closed_on_exec(ends)
+}
+
+/// How words are sent: without waiting, and without a SIGPIPE, with which the client may do as it likes. Where the
+/// flag is missing the socket itself has been told.
+pub(crate) const SILENT: SendFlags = SendFlags::DONTWAIT.union(NO_SIGPIPE);
+
+#[cfg(target_vendor = "apple")]
+const NO_SIGPIPE: SendFlags = SendFlags::empty();
+#[cfg(not(target_vendor = "apple"))]
+const NO_SIGPIPE: SendFlags = SendFlags::NOSIGNAL;
+
+/// A socket of the network whose calls do not wait; as with pipes.
+pub(crate) fn stream_socket(family: AddressFamily) -> rustix::io::Result<OwnedFd> {
+    let socket = rustix::net::socket(family, SocketType::STREAM, None)?;
+    fcntl_setfd(&socket, FdFlags::CLOEXEC)?;
+    ioctl_fionbio(&socket, true)?;
+    Ok(socket)
 }
 
 fn closed_on_exec(ends: (OwnedFd, OwnedFd)) -> io::Result<(OwnedFd, OwnedFd)> {

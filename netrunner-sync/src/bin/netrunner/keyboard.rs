@@ -1,7 +1,7 @@
 //! `--pty` on a terminal: passes on what is typed, key by key, to the terminal of the command. What
 //! that terminal shows is passed on by `passthrough`.
 
-use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::time::Instant;
 
 use netrunner_sync::PtyWriter;
@@ -16,7 +16,7 @@ use crate::outer::Outer;
 const PAUSE: Timespec = Timespec { tv_sec: 0, tv_nsec: 200_000_000 };
 
 /// Passes on until the command is over, or one of the terminals is gone.
-pub(crate) fn pass_on(outer: &Outer, to: &PtyWriter, over: &OwnedFd) {
+pub(crate) fn pass_on(outer: &Outer, to: &PtyWriter, over: &UnixStream) {
     let mut keys = [0; 4096];
     let mut failed = false;
     loop {
@@ -57,7 +57,7 @@ pub(crate) fn pass_on(outer: &Outer, to: &PtyWriter, over: &OwnedFd) {
 }
 
 /// False when the command is over, or its terminal.
-fn type_all(to: &PtyWriter, mut keys: &[u8], over: &OwnedFd) -> bool {
+fn type_all(to: &PtyWriter, mut keys: &[u8], over: &UnixStream) -> bool {
     while !keys.is_empty() {
         match to.write_deadline(keys, Instant::now()) {
             Ok(count) => keys = &keys[count..],

@@ -4,13 +4,13 @@
 
 use std::fs;
 
-use rustix::process::{Pid, WaitId, WaitIdOptions, child_subreaper, getpid, waitid};
+use rustix::process::{Pid, WaitId, WaitIdOptions, getpid, waitid};
 
 /// Reaps those that have ended, where there can be any. To be called once the command runs: the process
 /// that starts the guardian is the library's to wait for, and has been reaped by then.
 pub(crate) fn reap() {
     let own = getpid();
-    let adopts = own.is_init() || child_subreaper().is_ok_and(|yes| yes.is_some());
+    let adopts = own.is_init() || is_subreaper();
     let own = own.as_raw_nonzero().to_string();
     // A `/proc` of another PID namespace has other numbers.
     let has_own_proc =
@@ -30,6 +30,17 @@ pub(crate) fn reap() {
             let _ = waitid(WaitId::Pid(pid), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
         }
     }
+}
+
+#[cfg(target_os = "linux")]
+fn is_subreaper() -> bool {
+    rustix::process::child_subreaper().is_ok_and(|yes| yes.is_some())
+}
+
+/// Only Linux has them.
+#[cfg(not(target_os = "linux"))]
+fn is_subreaper() -> bool {
+    false
 }
 
 /// Whether a process with this `/proc/PID/stat` has ended as a child of `parent`, and is neither guardian

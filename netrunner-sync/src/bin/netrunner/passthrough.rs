@@ -4,13 +4,14 @@
 //! command's terminal shows, and `keyboard` types. Without these options nothing of this happens.
 
 use std::io::{self, IsTerminal};
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::thread::{self, JoinHandle};
 use std::time::Instant;
 
 use netrunner_sync::{Child, ChildStderr, ChildStdout, Command, CommandExt, PtyReader, Stdio};
-use rustix::event::{EventfdFlags, PollFd, PollFlags, eventfd, poll};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::Errno;
 
 use crate::args::Run;
@@ -23,8 +24,9 @@ const PIECE: usize = 64 << 10;
 /// The threads that pass on.
 #[derive(Default)]
 pub(crate) struct Passthrough {
-    /// Rung when the command is over; not there where nothing is passed on.
-    over: Option<Arc<OwnedFd>>,
+    /// Closed when the command is over, so that the pumps' end of it has an end; not there where nothing is passed
+    /// on.
+    running: Option<UnixStream>,
     pumps: Vec<(&'static str, JoinHandle<rustix::io::Result<()>>)>,
 }
 
@@ -59,7 +61,8 @@ impl Passthrough {
         if child.stdout.is_none() && child.stderr.is_none() && child.pty.is_none() {
             return Ok(Passthrough::default());
         }
-        let over = Arc::new(eventfd(0, EventfdFlags::CLOEXEC)?);
+        let (running, over) = UnixStream::pair()?;
+        let over = Arc::new(over);
         let mut pumps = Vec::new();
         if let Some(pty) = child.pty.take() {
             let (shown, typed) = pty.split();
@@ -85,15 +88,12 @@ impl Passthrough {
             let pump = move || pass_on(&stderr, rustix::stdio::stderr(), &over);
             pumps.push(("standard error", spawn(pump)?));
         }
-        Ok(Passthrough { over: Some(over), pumps })
+        Ok(Passthrough { running: Some(running), pumps })
     }
 
     /// Waits until all that was written is passed on, now that the command is over.
     pub(crate) fn finish(self) -> Result<(), String> {
-        if let Some(over) = &self.over {
-            // It overflows after 2^64 rings.
-            let _ = rustix::io::write(over, &1_u64.to_ne_bytes());
-        }
+        drop(self.running);
         for (name, pump) in self.pumps {
             match pump.join() {
                 Ok(Ok(())) => {}
@@ -147,7 +147,7 @@ impl Outlet for ChildStderr {
 /// Passes on until the end of `from`, or until the command is over and what was written before has
 /// come: something that was kept may hold the pipe open for ever. Where nobody wants it any more
 /// the pipe is closed, so that the command meets what it would have met without it.
-fn pass_on(from: &impl Outlet, to: BorrowedFd<'_>, over: &OwnedFd) -> rustix::io::Result<()> {
+fn pass_on(from: &impl Outlet, to: BorrowedFd<'_>, over: &UnixStream) -> rustix::io::Result<()> {
     let mut buffer = vec![0; PIECE];
     let mut left = None;
     while left != Some(0) {

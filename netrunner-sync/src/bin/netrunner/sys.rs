@@ -60,6 +60,7 @@ impl Blocked {
     }
 
     /// sigwaitinfo(2): takes the next one.
+    #[cfg(not(target_vendor = "apple"))]
     pub(crate) fn take(&self) -> io::Result<Taken> {
         let mut info = MaybeUninit::uninit();
         loop {
@@ -80,6 +81,17 @@ impl Blocked {
             if error.kind() != io::ErrorKind::Interrupted {
                 return Err(error);
             }
+        }
+    }
+
+    /// sigwait(3): takes the next one. Who has sent it is not told; that anybody has is taken for granted.
+    #[cfg(target_vendor = "apple")]
+    pub(crate) fn take(&self) -> io::Result<Taken> {
+        let mut number = 0;
+        // SAFETY: `self.0` is a valid set, and there is room for the number.
+        match unsafe { libc::sigwait(&self.0, &raw mut number) } {
+            0 => Ok(Taken { number, sent: true, sender: None }),
+            errno => Err(io::Error::from_raw_os_error(errno)),
         }
     }
 }
