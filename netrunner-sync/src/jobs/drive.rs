@@ -239,6 +239,9 @@ impl Jobs {
         let finished = active.finish(&mut waits.sources, &mut by_line(&mut self.on_line, id));
         let (pending, priority, result) = finished;
         self.end_share(id);
+        if let Some(on_end) = &mut self.on_end {
+            on_end(id, pending.tries, &result);
+        }
         self.settle(id, priority, pending, result);
     }
 

@@ -278,6 +278,8 @@ fn bad_usage_is_125_and_nothing_runs() {
         (&["--progress", "loud"], "--progress"),
         (&["--report", &missing], "missing/file"),
         (&["--job-log", &missing], "missing/file"),
+        (&["--trace", &missing], "missing/file"),
+        (&["--trace", "/dev/full"], "/dev/full"),
         (&["list"], "`:::`"),
     ] {
         let words = ["jobs"].iter().chain(options).chain(&touch);

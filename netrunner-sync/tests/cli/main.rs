@@ -11,6 +11,7 @@ mod generate;
 mod harness;
 mod jobs;
 mod jobs_ends;
+mod jobs_trace;
 mod jobserver;
 mod jobserver_builds;
 mod limits;

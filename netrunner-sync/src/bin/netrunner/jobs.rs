@@ -6,7 +6,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel, sync_channel};
 use std::task::Poll;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use netrunner_sync::{Command, Finished, JobId, Jobs, Jobserver, Output};
 
@@ -20,6 +20,7 @@ mod record;
 mod signals;
 mod source;
 mod tell;
+mod trace;
 
 use list::{Ending, Work};
 use log::JobLog;
@@ -29,6 +30,7 @@ use record::{Fate, Job, Record};
 use signals::{First, Held};
 use source::{AHEAD, Source, Word};
 use tell::Teller;
+use trace::{Outcome, Trace};
 
 /// The exit code for more failed jobs than are counted.
 const MANY: u8 = 101;
@@ -50,6 +52,13 @@ pub(crate) fn jobs(options: Options) -> u8 {
     }
 }
 
+/// What a try has come to.
+enum Try {
+    Started(u32, SystemTime),
+    /// Told only where it is asked for.
+    Ended(Outcome),
+}
+
 struct Run {
     options: Options,
     work: Work,
@@ -60,11 +69,12 @@ struct Run {
     /// The place of the last one in the list.
     last: u64,
     waiting: HashMap<JobId, Job>,
-    starts: Receiver<(JobId, u32, SystemTime)>,
+    tries: Receiver<(JobId, Instant, Try)>,
     signal: First,
     teller: Teller,
     log: Option<(String, JobLog)>,
     report: Option<(String, File)>,
+    trace: Option<(String, Trace)>,
     /// What of our own has failed; told already.
     has_failed: bool,
 }
@@ -89,16 +99,30 @@ impl Run {
             }
             None => None,
         };
+        let trace = match &options.trace {
+            Some(path) => {
+                let trace = Trace::create(path)
+                    .map_err(|error| format!("failed to create `{}`: {error}", path.display()))?;
+                Some((path.display().to_string(), trace))
+            }
+            None => None,
+        };
         let held = Held::new().map_err(|error| format!("failed to hold signals back: {error}"))?;
         let mut jobs = start_with(&options)?;
         jobs.fail_fast(options.fail_fast).retries(options.retries).spill(KEPT);
         if let Some(timeout) = options.timeout {
             jobs.timeout(timeout);
         }
-        let (sender, starts) = channel();
+        // Both ends are this thread's.
+        let (sender, tries) = channel();
+        if trace.is_some() {
+            let sender = sender.clone();
+            jobs.on_end(move |id, _, result| {
+                let _ = sender.send((id, Instant::now(), Try::Ended(Outcome::of(result))));
+            });
+        }
         jobs.on_start(move |id, tries| {
-            // Both ends are this thread's.
-            let _ = sender.send((id, tries, SystemTime::now()));
+            let _ = sender.send((id, Instant::now(), Try::Started(tries, SystemTime::now())));
         });
         let (sender, words) = sync_channel(AHEAD);
         let failed = |error: io::Error| format!("failed to start a thread: {error}");
@@ -114,11 +138,12 @@ impl Run {
             is_open: true,
             last: 0,
             waiting: HashMap::new(),
-            starts,
+            tries,
             signal,
             teller,
             log,
             report,
+            trace,
             has_failed: false,
         })
     }
@@ -127,7 +152,7 @@ impl Run {
         loop {
             self.take_entries();
             let next = self.jobs.next_timeout(self.teller.patience());
-            self.note_starts();
+            self.note_tries();
             match next {
                 Poll::Ready(Some(finished)) => self.ended(finished),
                 Poll::Pending => self.teller.tick(),
@@ -137,6 +162,11 @@ impl Run {
                     Err(RecvTimeoutError::Timeout) => self.teller.tick(),
                     Err(RecvTimeoutError::Disconnected) => self.is_open = false,
                 },
+            }
+        }
+        if let Some((path, trace)) = self.trace.take() {
+            if let Err(error) = trace.finish() {
+                self.fail(&failed_to_write(&path, error));
             }
         }
         self.teller.summary();
@@ -194,12 +224,31 @@ impl Run {
         self.teller.known();
     }
 
-    fn note_starts(&mut self) {
-        for (id, tries, at) in self.starts.try_iter() {
-            if let Some(job) = self.waiting.get_mut(&id) {
-                job.started = Some(at);
-                job.tries = tries;
-                self.teller.started(job);
+    fn note_tries(&mut self) {
+        let mut traced = Ok(());
+        for (id, at, what) in self.tries.try_iter() {
+            let Some(job) = self.waiting.get_mut(&id) else { continue };
+            match what {
+                Try::Started(tries, time) => {
+                    job.started = Some(time);
+                    job.tries = tries;
+                    self.teller.started(job);
+                    if let Some((_, trace)) = &mut self.trace {
+                        traced = traced.and_then(|()| trace.started(id, at));
+                    }
+                }
+                Try::Ended(outcome) => {
+                    if let Some((_, trace)) = &mut self.trace {
+                        traced = traced.and_then(|()| trace.ended(id, job, at, outcome));
+                    }
+                }
+            }
+        }
+        // Nothing is added to what has a hole.
+        if let Err(error) = traced {
+            if let Some((path, _)) = self.trace.take() {
+                self.fail(&failed_to_write(&path, error));
+                self.stop();
             }
         }
     }
@@ -217,14 +266,14 @@ impl Run {
         // After its output: what is cut off in between runs again, rather than never.
         if let (Some((path, log)), Some(entry)) = (&mut self.log, record.entry()) {
             if let Err(error) = log.add(entry) {
-                let message = format!("failed to write to `{path}`: {error}");
+                let message = failed_to_write(path, error);
                 self.fail(&message);
                 self.stop();
             }
         }
         if let Some((path, file)) = &mut self.report {
             if let Err(error) = file.write_all(record.json().as_bytes()) {
-                let message = format!("failed to write to `{path}`: {error}");
+                let message = failed_to_write(path, error);
                 self.fail(&message);
                 self.stop();
             }
@@ -246,6 +295,10 @@ impl Run {
             self.teller.aside(|| complain(message));
         }
     }
+}
+
+fn failed_to_write(path: &str, error: io::Error) -> String {
+    format!("failed to write to `{path}`: {error}")
 }
 
 /// How many at a time: a number, or what a jobserver says.

@@ -38,7 +38,8 @@ Examples:
 
 Files:
   --report has one JSON object a line, in the order in which jobs end. --job-log has the columns of
-  GNU parallel's.
+  GNU parallel's. --trace has a bar for each try of a job, with the program's name and what it used, in
+  the format of Chrome's tracing; Perfetto and speedscope open it, also that of a run which was killed.
 
 Signals:
   INT, TERM, HUP or QUIT: nothing more is started, and what runs is stopped, each job with all that
@@ -92,6 +93,10 @@ pub(crate) struct Options {
     /// Write a line about each job that has ended to this file
     #[arg(long, value_name = "FILE")]
     pub(crate) job_log: Option<PathBuf>,
+
+    /// Write what ran when to this file, for a trace viewer
+    #[arg(long, value_name = "FILE")]
+    pub(crate) trace: Option<PathBuf>,
 
     /// Leave out what the job log says has succeeded, and add to it
     #[arg(long, requires = "job_log")]
