@@ -2,6 +2,8 @@
 //! a file of its own, and every command that a task runs goes through [`step`].
 
 mod api;
+mod dependencies;
+mod dist;
 mod fuzz;
 mod manifests;
 mod package;
@@ -28,8 +30,11 @@ usage: cargo xtask TASK [ARG…]
                           shepherds: `reuse`; ARGs may follow
   test --portable [ARG…]  the promises' tests of the portable form (docs/PORTABLE.md), on this system
   check [NAME…]           fmt, syntax (MSRV), tidy, clippy, program, doc, api, targets (types, for
-                          other systems whose std is installed), package, vm (cgroups on two other kernels,
-                          where QEMU is installed); or those named
+                          other systems whose std is installed), features (each set of them), deny
+                          (licences and sources, where cargo-deny is installed), package, vm (cgroups on
+                          two other kernels, where QEMU is installed); or those named, which may also be
+                          oldest (dependencies and compiler), publish (a dry run), deb (a Debian package,
+                          built and tried where cargo-deb is installed)
   run [OPTION…] -- CMD…   run CMD under the `netrunner` command; OPTIONs are those of `netrunner run`
   doctor [--json]         what this system offers, by the `netrunner` command
   ci [--full]             what CI does: test, then check; `--full` tests without each of them alone,
@@ -42,7 +47,7 @@ usage: cargo xtask TASK [ARG…]
   vm [OPTION…] [FILTER…]  any of the tests on other kernels, under QEMU: `--kernel current|old|all`,
                           `--arch aarch64`
   api                     write the listings of the public API under docs/api, which `check` compares
-  dist                    release binaries, manual pages and completions under target/dist
+  dist                    release binaries, manual pages and completions under target/release/dist
   tidy                    the project's own rules about its files (part of check)";
 
 fn main() -> ExitCode {
@@ -60,12 +65,13 @@ fn main() -> ExitCode {
             .and_then(|()| check(&[]))
             .and_then(|()| fuzz::miri(&root(), &target_dir()?))
             .and_then(|()| fuzz::run(&root(), &target_dir()?))
+            .and_then(|()| MORE_CHECKS.iter().try_for_each(|(_, check)| check(&root())))
             .and_then(|()| vm::check_more(&root(), &target_dir()?)),
         ("bench", _) => bench(&rest),
         ("chaos", _) => chaos(&rest),
         ("vm", _) => target_dir().and_then(|target| vm::run(&root(), &target, &rest)),
         ("api", true) => target_dir().and_then(|target| api::write(&root(), &target)),
-        ("dist", true) => dist(),
+        ("dist", true) => target_dir().and_then(|target| dist::write(&root(), &target)),
         ("tidy", true) => check(&["tidy".to_owned()]),
         ("help" | "--help" | "-h", true) => {
             println!("{HELP}");
@@ -122,21 +128,31 @@ const CHECKS: &[(&str, Check)] = &[
     }),
     ("api", |root| api::check(root, &target_dir()?)),
     ("targets", |root| targets::check(root, &target_dir()?)),
+    ("features", dependencies::features),
+    ("deny", dependencies::deny),
     ("package", package::check),
     ("vm", |root| vm::check(root, &target_dir()?)),
 ];
 
+/// What it does only if it is named, and `ci --full` does: the answers depend on what the registry has today, or
+/// on tools that are rarely there.
+const MORE_CHECKS: &[(&str, Check)] = &[
+    ("oldest", |root| dependencies::oldest(root, &target_dir()?)),
+    ("publish", package::publish),
+    ("deb", |root| dist::deb(root, &target_dir()?)),
+];
+
 fn check(names: &[String]) -> Result<()> {
-    let known: Vec<&str> = CHECKS.iter().map(|(name, _)| *name).collect();
+    let all = || CHECKS.iter().chain(MORE_CHECKS);
+    let known: Vec<&str> = all().map(|(name, _)| *name).collect();
     if let Some(name) = names.iter().find(|name| !known.contains(&name.as_str())) {
         return Err(format!("no check `{name}`, only {}", known.join(", ")).into());
     }
-    for (name, check) in CHECKS {
-        if names.is_empty() || names.iter().any(|wanted| wanted == name) {
-            check(&root())?;
-        }
+    if names.is_empty() {
+        return CHECKS.iter().try_for_each(|(_, check)| check(&root()));
     }
-    Ok(())
+    let mut named = all().filter(|(name, _)| names.iter().any(|wanted| wanted == name));
+    named.try_for_each(|(_, check)| check(&root()))
 }
 
 /// Becomes `netrunner` with this subcommand, so that its terminal, streams, signals and exit code are the command's own.
@@ -159,8 +175,8 @@ fn run(subcommand: &str, args: &[String]) -> Result<()> {
 fn bench(args: &[String]) -> Result<()> {
     use std::os::unix::process::CommandExt;
     step::run(cargo(&root()).args(["build", "--release", "--package", "netrunner-bench"]))?;
-    build_command()?;
     let target = target_dir()?;
+    dist::build_command(&root())?;
     let mut bench = std::process::Command::new(target.join("release/netrunner-bench"));
     let error = bench.current_dir(root()).arg("--dir").arg(target.join("bench")).args(args).exec();
     Err(format!("failed to exec the benchmark: {error}").into())
@@ -173,36 +189,4 @@ fn chaos(args: &[String]) -> Result<()> {
     let chaos = std::env::current_exe()?.with_file_name("chaos");
     let error = std::process::Command::new(chaos).args(args).exec();
     Err(format!("failed to exec chaos: {error}").into())
-}
-
-/// The command `netrunner`, as users have it.
-fn build_command() -> Result<()> {
-    let package = ["--package", "netrunner-sync", "--features", "cli", "--bin", "netrunner"];
-    step::run(cargo(&root()).args(["build", "--release"]).args(package))
-}
-
-fn dist() -> Result<()> {
-    build_command()?;
-    let target = target_dir()?;
-    let dist = target.join("dist");
-    std::fs::create_dir_all(&dist)?;
-    let netrunner = dist.join("netrunner");
-    std::fs::copy(target.join("release/netrunner"), &netrunner)?;
-    step::run(step::Command::new(&netrunner).arg("man").arg(dist.join("man1")))?;
-    std::fs::create_dir_all(dist.join("completions"))?;
-    for (shell, file) in [("bash", "netrunner"), ("fish", "netrunner.fish"), ("zsh", "_netrunner")]
-    {
-        let script = step::capture(step::Command::new(&netrunner).args(["completions", shell]))?;
-        std::fs::write(dist.join("completions").join(file), script)?;
-    }
-    // The same bytes in every profile. `NETRUNNER_SHEPHERD` can name this file.
-    std::fs::write(dist.join("netrunner-shepherd"), netrunner_shepherd::BYTES)?;
-    make_executable(&dist.join("netrunner-shepherd"))?;
-    println!("{}", dist.display());
-    Ok(())
-}
-
-fn make_executable(file: &Path) -> Result<()> {
-    use std::os::unix::fs::PermissionsExt;
-    Ok(std::fs::set_permissions(file, PermissionsExt::from_mode(0o755))?)
 }

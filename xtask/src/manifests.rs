@@ -37,6 +37,20 @@ pub(crate) fn published() -> impl Iterator<Item = &'static str> {
     ALLOWED.iter().map(|(name, _)| *name)
 }
 
+/// The features of a manifest, `default` aside.
+pub(crate) fn features(manifest: &str) -> Vec<String> {
+    let after = manifest.split_once("\n[features]\n").map_or("", |(_, after)| after);
+    let lines = after.lines().take_while(|line| !line.starts_with('['));
+    let names = lines.filter_map(|line| line.split_once('=')).map(|(name, _)| name.trim());
+    names.filter(|name| *name != "default").map(str::to_owned).collect()
+}
+
+/// The oldest compiler that the workspace's manifest allows.
+pub(crate) fn rust_version(manifest: &str) -> Option<&str> {
+    let line = manifest.lines().find_map(|line| line.strip_prefix("rust-version = "))?;
+    Some(line.trim_matches('"'))
+}
+
 /// Complaints about one manifest, each beginning with its line number.
 pub(crate) fn complaints(source: &Source) -> Vec<String> {
     let lines = || source.text.lines().map(str::trim);
@@ -130,6 +144,16 @@ mod tests {
         assert_eq!(shepherd("build-dependencies"), Vec::<String>::new());
         assert_eq!(shepherd("dev-dependencies"), Vec::<String>::new());
         assert_eq!(shepherd("dependencies").len(), 1);
+    }
+
+    #[test]
+    fn features_and_the_oldest_compiler_are_found() {
+        let text = "rust-version = \"1.85\"\n[features]\ndefault = []\ncli = [\"dep:a\"]\nb = []\n[[bin]]\nc = 1\n";
+        assert_eq!(
+            (features(text), rust_version(text)),
+            (vec!["cli".into(), "b".into()], Some("1.85"))
+        );
+        assert_eq!((features("[package]\n"), rust_version("")), (Vec::new(), None));
     }
 
     #[test]

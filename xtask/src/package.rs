@@ -22,7 +22,7 @@ fn main() {
 /// Everything happens in a temporary folder with a cargo home of its own, so that neither an earlier run
 /// nor a registry can stand in for what is missing in the packages.
 pub(crate) fn check(root: &Path) -> Result<()> {
-    let lab = Lab::new()?;
+    let lab = Lab(Folder::new("package")?);
 
     // The user's own `cargo vendor`, for all that we depend on. The only step that may use the network;
     // what follows is offline.
@@ -37,6 +37,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     lab.run("the packages, offline", &published, &[], None)?;
     let elsewhere = lab.dir("elsewhere")?;
     lab.run("a target dir elsewhere", &published, &[], Some(&elsewhere))?;
+    lab.install()?;
     let host = host()?;
     lab.run("--target", &published, &["--target", &host], None)?;
 
@@ -48,7 +49,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
 
     let vendored = lab.vendor(&git)?;
     fs::remove_dir_all(&repository)?;
-    fs::remove_dir_all(lab.0.join("home"))?;
+    fs::remove_dir_all(lab.dir("home")?)?;
     lab.run("a git dependency, vendored", &git, &[], Some(&elsewhere))?;
 
     if listing(&source)? != before || listing(&git.join("vendor"))? != vendored {
@@ -57,25 +58,49 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// The temporary folder; it is gone when the check is over, however it ended.
-struct Lab(PathBuf);
+/// A temporary folder; it is gone when the check is over, however it ended.
+pub(crate) struct Folder(PathBuf);
 
-impl Drop for Lab {
+impl Drop for Folder {
     fn drop(&mut self) {
         // Nothing can be done about a failure here, and the check's own result is worth more.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
 
-impl Lab {
-    fn new() -> Result<Lab> {
-        let dir = std::env::temp_dir().join(format!("netrunner-package-{}", std::process::id()));
+impl Folder {
+    pub(crate) fn new(what: &str) -> Result<Folder> {
+        let dir = std::env::temp_dir().join(format!("netrunner-{what}-{}", std::process::id()));
         fs::create_dir(&dir)?;
-        Ok(Lab(dir))
+        Ok(Folder(dir))
     }
 
+    pub(crate) fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+/// The workspace as it lies here: a clone of ours would lack what is not committed, and a shallow clone, as CI has
+/// it, cannot be fetched from.
+pub(crate) fn copy(root: &Path, to: &Path) -> Result<()> {
+    let mut paths = BTreeSet::new();
+    tidy::walk(root, "", &mut paths)?;
+    for path in &paths {
+        if root.join(path).is_dir() {
+            fs::create_dir_all(to.join(path))?;
+        } else {
+            fs::copy(root.join(path), to.join(path))?;
+        }
+    }
+    Ok(())
+}
+
+/// Where packages are made and taken.
+struct Lab(Folder);
+
+impl Lab {
     fn dir(&self, name: &str) -> Result<PathBuf> {
-        let dir = self.0.join(name);
+        let dir = self.0.path().join(name);
         fs::create_dir_all(&dir)?;
         Ok(dir)
     }
@@ -88,7 +113,7 @@ impl Lab {
                 cargo.env_remove(name);
             }
         }
-        cargo.env("CARGO_HOME", self.0.join("home")).env("CARGO_PROFILE_DEV_DEBUG", "0");
+        cargo.env("CARGO_HOME", self.0.path().join("home")).env("CARGO_PROFILE_DEV_DEBUG", "0");
         cargo
     }
 
@@ -110,12 +135,12 @@ impl Lab {
         }
         let mut cargo = self.cargo(root);
         cargo.args(["package", "--offline", "--allow-dirty", "--all-features", "--target-dir"]);
-        cargo.arg(self.0.join("package")).env("CARGO_HOME", &home);
+        cargo.arg(self.0.path().join("package")).env("CARGO_HOME", &home);
         for name in manifests::published() {
             cargo.args(["--package", name]);
         }
         step::run(&mut cargo)?;
-        for entry in fs::read_dir(self.0.join("package/package"))? {
+        for entry in fs::read_dir(self.0.path().join("package/package"))? {
             let file = entry?.path();
             if file.extension().is_some_and(|extension| extension == "crate") {
                 step::run(Command::new("tar").arg("-xzf").arg(&file).arg("-C").arg(source))?;
@@ -168,19 +193,25 @@ impl Lab {
         }
     }
 
-    /// The workspace as it lies here, as a repository: a clone of ours would lack what is not committed, and
-    /// a shallow clone, as CI has it, cannot be fetched from.
+    /// README.md's `cargo install`, from the packages; and what it installs runs a command.
+    fn install(&self) -> Result<()> {
+        let (here, installed) = (self.dir("install")?, self.dir("installed")?);
+        let mut install = self.cargo(&here);
+        install.args(["install", "--quiet", "--offline", "--debug", "netrunner-sync"]);
+        step::run(install.args(["--features", "cli", "--root"]).arg(&installed))?;
+        let status = Command::new(installed.join("bin/netrunner"))
+            .args(["run", "--", "sh", "-c", "exit 7"])
+            .status()?;
+        match status.code() {
+            Some(7) => Ok(()),
+            _ => Err(format!("the installed command ended `exit 7` with {status}").into()),
+        }
+    }
+
+    /// The workspace as it lies here, as a repository.
     fn repository(&self, root: &Path) -> Result<PathBuf> {
         let dir = self.dir("repository")?;
-        let mut paths = BTreeSet::new();
-        tidy::walk(root, "", &mut paths)?;
-        for path in &paths {
-            if root.join(path).is_dir() {
-                fs::create_dir_all(dir.join(path))?;
-            } else {
-                fs::copy(root.join(path), dir.join(path))?;
-            }
-        }
+        copy(root, &dir)?;
         let git = || {
             let mut git = Command::new("git");
             git.current_dir(&dir).args(["-c", "user.name=x", "-c", "user.email=x@example.org"]);
@@ -201,6 +232,17 @@ impl Lab {
         fs::write(program.join(".cargo/config.toml"), config)?;
         listing(&program.join("vendor"))
     }
+}
+
+/// `cargo publish --dry-run` for all of them, which asks the registry whether they could be taken. That they build
+/// is [`check`]'s matter.
+pub(crate) fn publish(root: &Path) -> Result<()> {
+    let mut publish = step::cargo(root);
+    publish.args(["publish", "--dry-run", "--no-verify", "--quiet", "--allow-dirty"]);
+    for name in manifests::published() {
+        publish.args(["--package", name]);
+    }
+    step::run(&mut publish)
 }
 
 fn users_cargo_home() -> Result<PathBuf> {

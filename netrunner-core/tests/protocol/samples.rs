@@ -144,6 +144,16 @@ fn for_each_spawn(mut with: impl FnMut(Spawn<'_>)) {
     environment.push(&[b"PATH", b"=", b"/bin:/usr/bin"]);
     environment.push(&[b"EMPTY="]);
     let groups = [0, 27, u32::MAX];
+    let setup = [
+        Setup::Umask(0o027),
+        Setup::Nice(-5),
+        Setup::Limit { resource: 7, soft: 1_024, hard: u64::MAX },
+        Setup::Groups(netrunner_core::spawn::Groups::Listed(&groups)),
+        Setup::Groups(netrunner_core::spawn::Groups::Listed(&[])),
+        Setup::Gid(100),
+        Setup::Uid(u32::MAX),
+        Setup::NoNewPrivileges,
+    ];
     let full = Spawn {
         id: CommandId(7),
         notify: Notify::Start,
@@ -168,16 +178,7 @@ fn for_each_spawn(mut with: impl FnMut(Spawn<'_>)) {
             Placement { place: Place::CgroupAbove, source: Source::Passed },
             Placement { place: Place::Cgroup, source: Source::Passed },
         ]),
-        setup: Setups::Listed(&[
-            Setup::Umask(0o027),
-            Setup::Nice(-5),
-            Setup::Limit { resource: 7, soft: 1_024, hard: u64::MAX },
-            Setup::Groups(netrunner_core::spawn::Groups::Listed(&groups)),
-            Setup::Groups(netrunner_core::spawn::Groups::Listed(&[])),
-            Setup::Gid(100),
-            Setup::Uid(u32::MAX),
-            Setup::NoNewPrivileges,
-        ]),
+        setup: Setups::Listed(&setup),
         cgroup: Some(c"netrunner-1-0"),
         namespace: Some(Namespace { need: Need::IfAvailable, proc: Proc::Own }),
     };
