@@ -25,6 +25,7 @@
 //!
 //! Linux only: elsewhere the crate can be built, and no place is found. Where version 2 is not to be had, [`Place::detect`] says why, and what would help.
 
+mod amount;
 mod detect;
 mod error;
 mod files;
@@ -37,9 +38,10 @@ mod remove;
 mod stale;
 mod stats;
 
+pub use amount::{IoMax, Limit};
 pub use detect::Place;
 pub use error::{Error, Result, Unavailable};
 pub use group::{Group, sweep};
-pub use limits::{Cgroup, IoMax, Limit};
+pub use limits::Cgroup;
 pub use stale::Swept;
 pub use stats::{CgroupStats, CpuStats, IoStats, MemoryEvents, Pressure};

@@ -6,6 +6,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::path::{Component, Path, PathBuf};
 use std::time::Duration;
 
+use crate::amount::{IoMax, Limit, Setting};
 use crate::error::{Error, Result};
 
 /// A group to be made: its place below the delegated one, its limits, and whether it must be had.
@@ -36,95 +37,15 @@ pub struct Cgroup {
     if_available: bool,
 }
 
-/// One file to be written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Setting {
-    pub(crate) file: String,
-    pub(crate) value: String,
-}
-
-/// An amount that may be without limit.
-///
-/// ```
-/// use netrunner_cgroup::Limit;
-///
-/// assert_eq!(Limit::from(4096).to_string(), "4096");
-/// assert_eq!(Limit::MAX.to_string(), "max");
-/// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Limit(Option<u64>);
-
-impl Limit {
-    /// No limit: `max`.
-    pub const MAX: Self = Self(None);
-}
-
-impl From<u64> for Limit {
-    fn from(amount: u64) -> Self {
-        Self(Some(amount))
-    }
-}
-
-impl std::fmt::Display for Limit {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        match self.0 {
-            Some(amount) => write!(f, "{amount}"),
-            None => write!(f, "max"),
-        }
-    }
-}
-
-/// Limits of `io.max` for one device; what is not set stays as it is, which is without limit at first.
-///
-/// ```
-/// use netrunner_cgroup::{Cgroup, IoMax};
-///
-/// let slow = IoMax::device(8, 0).read_bytes(10 << 20).write_bytes(1 << 20).writes(100);
-/// let group = Cgroup::auto().io_max(slow);
-/// ```
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct IoMax(String);
-
-impl IoMax {
-    /// For the device with these numbers.
-    #[must_use]
-    pub fn device(major: u32, minor: u32) -> Self {
-        Self(format!("{major}:{minor}"))
-    }
-
-    /// Bytes read in a second.
-    #[must_use]
-    pub fn read_bytes(self, limit: impl Into<Limit>) -> Self {
-        self.and("rbps", limit.into())
-    }
-
-    /// Bytes written in a second.
-    #[must_use]
-    pub fn write_bytes(self, limit: impl Into<Limit>) -> Self {
-        self.and("wbps", limit.into())
-    }
-
-    /// Reads in a second.
-    #[must_use]
-    pub fn reads(self, limit: impl Into<Limit>) -> Self {
-        self.and("riops", limit.into())
-    }
-
-    /// Writes in a second.
-    #[must_use]
-    pub fn writes(self, limit: impl Into<Limit>) -> Self {
-        self.and("wiops", limit.into())
-    }
-
-    fn and(mut self, key: &str, limit: Limit) -> Self {
-        self.0 = format!("{} {key}={limit}", self.0);
-        self
-    }
-}
-
 impl Cgroup {
     /// A group at this path below the delegated one. Groups on the way are made where missing. The
     /// group itself must not be there, or be empty and nobody's.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::at("build/job_7")?;
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -166,6 +87,11 @@ impl Cgroup {
     }
 
     /// A group with a name of its own.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// assert_eq!(Cgroup::auto().path(), None);
+    /// ```
     #[must_use]
     pub fn auto() -> Self {
         Self { path: None, limits: Vec::new(), if_available: false }
@@ -173,6 +99,11 @@ impl Cgroup {
 
     /// Does without the group, or without a limit, where it can't be had. A limit that is refused for
     /// its value is an error all the same.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().pids_max(64).if_available();
+    /// ```
     #[must_use]
     pub fn if_available(mut self) -> Self {
         self.if_available = true;
@@ -180,6 +111,11 @@ impl Cgroup {
     }
 
     /// Fails where the group or a limit can't be had, before anything runs. The default.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// assert!(Cgroup::auto().if_available().required().is_required());
+    /// ```
     #[must_use]
     pub fn required(mut self) -> Self {
         self.if_available = false;
@@ -187,12 +123,23 @@ impl Cgroup {
     }
 
     /// Whether it must be had.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// assert!(Cgroup::auto().is_required());
+    /// ```
     #[must_use]
     pub fn is_required(&self) -> bool {
         !self.if_available
     }
 
     /// Where it is to be, if it has no name of its own.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// assert_eq!(Cgroup::at("a/b")?.path(), Some(std::path::Path::new("a/b")));
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     #[must_use]
     pub fn path(&self) -> Option<&Path> {
         self.path.as_deref()
@@ -203,102 +150,191 @@ impl Cgroup {
     }
 
     /// `memory.max` in bytes: beyond it the kernel kills.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().memory_max(512 << 20); // 512 MiB
+    /// ```
     #[must_use]
     pub fn memory_max(self, bytes: impl Into<Limit>) -> Self {
         self.put("memory.max", bytes.into())
     }
 
     /// `memory.high` in bytes: beyond it the group is slowed down and reclaimed.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().memory_high(400 << 20).memory_max(512 << 20);
+    /// ```
     #[must_use]
     pub fn memory_high(self, bytes: impl Into<Limit>) -> Self {
         self.put("memory.high", bytes.into())
     }
 
     /// `memory.low` in bytes: reclaimed below it only in need.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().memory_low(64 << 20);
+    /// ```
     #[must_use]
     pub fn memory_low(self, bytes: impl Into<Limit>) -> Self {
         self.put("memory.low", bytes.into())
     }
 
     /// `memory.min` in bytes: never reclaimed below it.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().memory_min(16 << 20);
+    /// ```
     #[must_use]
     pub fn memory_min(self, bytes: impl Into<Limit>) -> Self {
         self.put("memory.min", bytes.into())
     }
 
     /// `memory.swap.max` in bytes.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().memory_max(512 << 20).swap_max(0); // none at all
+    /// ```
     #[must_use]
     pub fn swap_max(self, bytes: impl Into<Limit>) -> Self {
         self.put("memory.swap.max", bytes.into())
     }
 
     /// `memory.oom.group`: if one process is killed for want of memory, all are.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().memory_max(512 << 20).oom_group(true);
+    /// ```
     #[must_use]
     pub fn oom_group(self, all: bool) -> Self {
         self.put("memory.oom.group", u8::from(all))
     }
 
     /// `pids.max`: processes and threads at a time.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().pids_max(100);
+    /// ```
     #[must_use]
     pub fn pids_max(self, count: impl Into<Limit>) -> Self {
         self.put("pids.max", count.into())
     }
 
     /// `cpu.max` in percent of one CPU, per 100 ms.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().cpu_max(150); // one and a half CPUs
+    /// ```
     #[must_use]
     pub fn cpu_max(self, percent: u32) -> Self {
         self.cpu_max_per(Duration::from_millis(u64::from(percent)), Duration::from_millis(100))
     }
 
     /// `cpu.max`: this much CPU time in each period (1 ms to 1 s).
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let ms = std::time::Duration::from_millis;
+    /// let group = Cgroup::auto().cpu_max_per(ms(5), ms(10)); // half a CPU, in short turns
+    /// ```
     #[must_use]
     pub fn cpu_max_per(self, time: Duration, period: Duration) -> Self {
         self.put("cpu.max", format_args!("{} {}", time.as_micros(), period.as_micros()))
     }
 
     /// `cpu.weight`: 1 to 10000, 100 by default.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().cpu_weight(50);
+    /// ```
     #[must_use]
     pub fn cpu_weight(self, weight: u32) -> Self {
         self.put("cpu.weight", weight)
     }
 
     /// `cpu.idle`: runs only when nobody else wants to.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().cpu_idle(true);
+    /// ```
     #[must_use]
     pub fn cpu_idle(self, idle: bool) -> Self {
         self.put("cpu.idle", u8::from(idle))
     }
 
     /// `cpuset.cpus`, as `0-3,7`.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().cpus("0-3,7");
+    /// ```
     #[must_use]
     pub fn cpus(self, list: impl AsRef<str>) -> Self {
         self.put("cpuset.cpus", list.as_ref())
     }
 
     /// `cpuset.mems`, as `0-1`.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().cpus("0-3").mems("0");
+    /// ```
     #[must_use]
     pub fn mems(self, list: impl AsRef<str>) -> Self {
         self.put("cpuset.mems", list.as_ref())
     }
 
     /// `io.max` for one device.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let disk = netrunner_cgroup::IoMax::device(8, 0).write_bytes(10 << 20);
+    /// let group = Cgroup::auto().io_max(disk);
+    /// ```
     #[must_use]
     pub fn io_max(self, limits: IoMax) -> Self {
-        self.put("io.max", limits.0)
+        self.put("io.max", limits.as_str())
     }
 
     /// `io.weight`: 1 to 10000, 100 by default.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().io_weight(50);
+    /// ```
     #[must_use]
     pub fn io_weight(self, weight: u32) -> Self {
         self.put("io.weight", format_args!("default {weight}"))
     }
 
     /// For work that should yield to everything else: the least share of CPU and I/O.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().background();
+    /// ```
     #[must_use]
     pub fn background(self) -> Self {
         self.cpu_weight(1).io_weight(1)
     }
 
     /// Any other file of the group and what to write into it.
+    ///
+    /// ```
+    /// # use netrunner_cgroup::Cgroup;
+    /// let group = Cgroup::auto().set("memory.zswap.max", "0")?;
+    /// assert!(Cgroup::auto().set("cgroup.procs", "1").is_err());
+    /// # Ok::<(), netrunner_cgroup::Error>(())
+    /// ```
     ///
     /// # Errors
     ///
@@ -313,13 +349,6 @@ impl Cgroup {
     fn put(mut self, file: &str, value: impl std::fmt::Display) -> Self {
         self.limits.push(Setting { file: file.to_owned(), value: value.to_string() });
         self
-    }
-}
-
-impl Setting {
-    /// The controller that has this file.
-    pub(crate) fn controller(&self) -> &str {
-        self.file.split('.').next().unwrap_or_default()
     }
 }
 

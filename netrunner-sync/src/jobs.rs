@@ -24,6 +24,7 @@ mod finished;
 mod handle;
 #[cfg_attr(netrunner_portable, path = "portable/loan.rs")]
 mod loan;
+mod makeflags;
 mod queue;
 mod retries;
 mod sink;
@@ -464,9 +465,7 @@ impl Jobs {
     /// use netrunner_sync::{Command, Jobs};
     ///
     /// let mut jobs = Jobs::new(1);
-    /// let mut command = Command::new("sleep");
-    /// command.arg("60");
-    /// jobs.push(command);
+    /// jobs.push(Command::new("yes"));
     /// assert!(jobs.next_timeout(Duration::from_millis(10)).is_pending());
     /// ```
     pub fn next_timeout(&mut self, timeout: Duration) -> Poll<Option<Finished>> {

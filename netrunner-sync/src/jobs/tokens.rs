@@ -10,13 +10,11 @@
 //! one is blocked in a read, and takes it at once. How none of them is ever lost is `loan`'s matter.
 
 use std::collections::BTreeMap;
-use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::FileTypeExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -25,6 +23,7 @@ use rustix::io::Errno;
 
 use super::JobId;
 use super::loan::Loan;
+use super::makeflags;
 use crate::command::Command;
 use crate::error::{Error, Result};
 use crate::lane::above_stdio;
@@ -34,9 +33,6 @@ const TICK: Duration = Duration::from_millis(10);
 
 /// Who has left an offer untaken gets no other one before this.
 const REST: Duration = Duration::from_millis(100);
-
-/// The variables that announce a jobserver, the one that counts most first.
-const VARIABLES: [&str; 3] = ["CARGO_MAKEFLAGS", "MAKEFLAGS", "MFLAGS"];
 
 /// A make jobserver: so many processes may work at a time, whoever starts them.
 ///
@@ -92,6 +88,16 @@ enum Form {
 impl Jobserver {
     /// One of our own, with so many tokens; 0: as many as there are CPUs.
     ///
+    /// ```
+    /// use netrunner_sync::{Command, Jobs, Jobserver};
+    ///
+    /// let mut jobs = Jobs::new(8);
+    /// jobs.jobserver(Jobserver::new(2)?); // two at a time, whatever a make among them would start
+    /// jobs.push(Command::new("true"));
+    /// assert!(jobs.next().unwrap().is_success());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// None so far.
@@ -106,14 +112,22 @@ impl Jobserver {
     /// none if there is none. It counts one token more: that by which this process runs. Jobs are told of
     /// it in the form in which it was announced, unless [`fifo`](Jobserver::fifo) says otherwise.
     ///
+    /// ```
+    /// use netrunner_sync::Jobserver;
+    ///
+    /// // That of the make which runs this program, or else one with two tokens.
+    /// let jobserver = Jobserver::from_env()?.map_or_else(|| Jobserver::new(2), Ok)?;
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    ///
     /// # Errors
     ///
     /// It is announced and can't be reached. A make does that to what does not look like a make to it:
     /// begin the recipe with `+`.
     pub fn from_env() -> Result<Option<Jobserver>> {
-        let announced = VARIABLES.into_iter().find_map(|name| auth(&std::env::var_os(name)?));
+        let announced = makeflags::announced();
         let Some(auth) = announced else { return Ok(None) };
-        let (read, write) = match place(&auth) {
+        let (read, write) = match makeflags::place(&auth) {
             Some(place) => place,
             // `-2,-2`: told not to use it.
             None => return Ok(None),
@@ -132,35 +146,15 @@ impl Jobserver {
     /// Whether jobs are told of a named pipe (`fifo:PATH`), as make has it since 4.4, and not of two
     /// descriptors, which all of them know but ninja: that reads nothing else, and none before 1.13. By
     /// default they are not, unless the surrounding make does so. No file is made for it.
+    ///
+    /// ```
+    /// let for_ninja = netrunner_sync::Jobserver::new(2)?.fifo(true);
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
     #[must_use]
     pub fn fifo(self, yes: bool) -> Jobserver {
         Jobserver { form: if yes { Form::Fifo } else { Form::Descriptors }, ..self }
     }
-}
-
-/// What stands after `--jobserver-auth=`; of several the last counts, and after `--` are variables.
-fn auth(flags: &OsStr) -> Option<Vec<u8>> {
-    words(flags).take_while(|word| *word != b"--").filter_map(auth_of).last().map(<[u8]>::to_vec)
-}
-
-fn auth_of(word: &[u8]) -> Option<&[u8]> {
-    word.strip_prefix(b"--jobserver-auth=").or(word.strip_prefix(b"--jobserver-fds="))
-}
-
-fn words(flags: &OsStr) -> impl Iterator<Item = &[u8]> {
-    flags.as_bytes().split(|byte| *byte == b' ').filter(|word| !word.is_empty())
-}
-
-/// Where its ends are.
-fn place(auth: &[u8]) -> Option<(PathBuf, PathBuf)> {
-    if let Some(path) = auth.strip_prefix(b"fifo:") {
-        let path = PathBuf::from(OsString::from_vec(path.to_vec()));
-        return Some((path.clone(), path));
-    }
-    let (read, write) = std::str::from_utf8(auth).ok()?.split_once(',')?;
-    // Opened anew: the mode of those that are there is shared with all who use them.
-    let path = |number: &str| Some(format!("/proc/self/fd/{}", number.parse::<u32>().ok()?).into());
-    Some((path(read)?, path(write)?))
 }
 
 fn open(path: &Path, flags: OFlags) -> io::Result<OwnedFd> {
@@ -244,7 +238,7 @@ impl Tokens {
                     format!("fifo:/proc/{pid}/fd/{number}")
                 }
             };
-            announce(command, &auth);
+            makeflags::announce(command, &auth);
             Ok((write, read))
         });
         match given {
@@ -407,83 +401,4 @@ fn numbers() -> [i32; 2] {
 pub(super) fn forget(command: &mut Command) {
     let ours = numbers();
     command.descriptors.retain(|(number, _)| !ours.contains(number));
-}
-
-fn announce(command: &mut Command, auth: &str) {
-    for name in VARIABLES {
-        let set = command.get_envs().find(|(other, _)| *other == name).map(|(_, value)| value);
-        let before = match set {
-            Some(value) => value.map(OsStr::to_owned),
-            None => std::env::var_os(name),
-        };
-        let flags = with_auth(&before.unwrap_or_default(), auth);
-        command.env(name, flags);
-    }
-}
-
-/// The flags with this jobserver in place of any other.
-fn with_auth(before: &OsStr, auth: &str) -> OsString {
-    let mut flags = Vec::new();
-    let mut is_rest = false;
-    // The older spelling, for make before 4.2. ninja minds a path in it, and then takes no part at all.
-    let older = if auth.starts_with("fifo:") { "" } else { &format!(" --jobserver-fds={auth}") };
-    let ours = format!("-j{older} --jobserver-auth={auth}");
-    for word in words(before) {
-        is_rest |= word == b"--";
-        let is_other = auth_of(word).is_some() || word.starts_with(b"-j");
-        if is_rest || !is_other {
-            if word == b"--" {
-                flags.extend_from_slice(ours.as_bytes());
-                flags.push(b' ');
-            }
-            flags.extend_from_slice(word);
-            flags.push(b' ');
-        }
-    }
-    if !is_rest {
-        flags.extend_from_slice(ours.as_bytes());
-    }
-    // make takes a first word without a dash for single letters.
-    OsString::from_vec(flags)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_last_jobserver_that_is_announced_counts() {
-        let found =
-            |flags: &str| auth(OsStr::new(flags)).map(|auth| String::from_utf8(auth).unwrap());
-        assert_eq!(found(" -j4 --jobserver-auth=3,4"), Some("3,4".into()));
-        assert_eq!(
-            found("w -j --jobserver-fds=5,6 --jobserver-auth=fifo:/x"),
-            Some("fifo:/x".into())
-        );
-        assert_eq!(found("-j4 -- A=--jobserver-auth=3,4 --jobserver-auth=3,4"), None);
-        assert_eq!(found(""), None);
-    }
-
-    #[test]
-    fn its_ends_are_descriptors_or_a_path_or_nowhere() {
-        let path = |text: &str| PathBuf::from(text);
-        let ends = (path("/proc/self/fd/3"), path("/proc/self/fd/4"));
-        assert_eq!(place(b"3,4"), Some(ends));
-        assert_eq!(place(b"fifo:/a b"), Some((path("/a b"), path("/a b"))));
-        for bad in [&b"-2,-2"[..], b"3", b"3,", b"3,4,5", b"x,y", b"\xff,3"] {
-            assert_eq!(place(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn jobs_are_told_of_one_jobserver_only() {
-        let told = |before: &str| with_auth(OsStr::new(before), "8,9").into_string().unwrap();
-        let ours = "-j --jobserver-fds=8,9 --jobserver-auth=8,9";
-        assert_eq!(told(""), ours);
-        assert_eq!(told("w -j4 --jobserver-auth=3,4"), format!("w {ours}"));
-        assert_eq!(told("k -j --jobserver-fds=3,4 -- A=-j4"), format!("k {ours} -- A=-j4 "));
-        assert_eq!(auth(OsStr::new(&told("x"))), Some(b"8,9".to_vec()));
-        let named = with_auth(OsStr::new("w -j --jobserver-fds=3,4"), "fifo:/x");
-        assert_eq!(named, "w -j --jobserver-auth=fifo:/x");
-    }
 }
