@@ -118,6 +118,9 @@
 //! type-checked and never run, and that promises less: `docs/PORTABLE.md` of the repository says what, and how
 //! to try it.
 
+// docs.rs says which items need a feature; only its compiler can.
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
 #[cfg(not(any(target_os = "linux", netrunner_untried)))]
 compile_error!(
     "netrunner-sync has been run on Linux alone; to try it here: RUSTFLAGS=\"--cfg netrunner_untried\""
