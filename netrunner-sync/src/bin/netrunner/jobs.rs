@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Write};
+use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, TryRecvError, channel, sync_channel};
 use std::task::Poll;
 use std::time::{Instant, SystemTime};
@@ -83,30 +84,9 @@ impl Run {
     fn start(options: Options) -> Result<Run, String> {
         let (work, values) = list::split(&options.command)?;
         let source = Source::open(options.file.as_ref(), values)?;
-        let report = match &options.report {
-            Some(path) => {
-                let file = File::create(path)
-                    .map_err(|error| format!("failed to create `{}`: {error}", path.display()))?;
-                Some((path.display().to_string(), file))
-            }
-            None => None,
-        };
-        let log = match &options.job_log {
-            Some(path) => {
-                let log = JobLog::open(path, options.resume)
-                    .map_err(|error| format!("failed to open `{}`: {error}", path.display()))?;
-                Some((path.display().to_string(), log))
-            }
-            None => None,
-        };
-        let trace = match &options.trace {
-            Some(path) => {
-                let trace = Trace::create(path)
-                    .map_err(|error| format!("failed to create `{}`: {error}", path.display()))?;
-                Some((path.display().to_string(), trace))
-            }
-            None => None,
-        };
+        let report = opened("create", &options.report, |path| File::create(path))?;
+        let log = opened("open", &options.job_log, |path| JobLog::open(path, options.resume))?;
+        let trace = opened("create", &options.trace, Trace::create)?;
         let held = Held::new().map_err(|error| format!("failed to hold signals back: {error}"))?;
         let mut jobs = start_with(&options)?;
         jobs.fail_fast(options.fail_fast).retries(options.retries).spill(KEPT);
@@ -294,6 +274,20 @@ impl Run {
         if !std::mem::replace(&mut self.has_failed, true) {
             self.teller.aside(|| complain(message));
         }
+    }
+}
+
+/// The file of an option, with its name for people.
+fn opened<T>(
+    how: &str,
+    path: &Option<PathBuf>,
+    open: impl FnOnce(&Path) -> io::Result<T>,
+) -> Result<Option<(String, T)>, String> {
+    let Some(path) = path else { return Ok(None) };
+    let name = path.display().to_string();
+    match open(path) {
+        Ok(file) => Ok(Some((name, file))),
+        Err(error) => Err(format!("failed to {how} `{name}`: {error}")),
     }
 }
 
