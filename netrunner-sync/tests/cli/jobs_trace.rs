@@ -1,11 +1,13 @@
 //! `netrunner jobs --trace`: what a trace viewer is given.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Stdio;
 use std::time::Instant;
 
+use rustix::process::{Pid, Resource, Rlimit, prlimit};
 use serde_json::Value;
 
-use crate::harness::{Folder, until};
+use crate::harness::{Folder, Live, NETRUNNER, end, fresh, netrunner, until};
 use crate::jobs::{begin, lines, number_in};
 
 /// The bars of a trace, in the order of the file.
@@ -71,8 +73,8 @@ fn how_each_came_out_is_told() {
     lines(&["-j1", "--timeout", "200ms", "--trace", &trace], list).expect(2);
     let bars = bars(&folder.read("trace"));
     let told = |bar: &Value, key: &str| bar["args"][key].clone();
-    assert_eq!(told(&bars[0], "reason"), "Timeout");
-    assert_eq!((told(&bars[1], "reason"), told(&bars[1], "signal")), ("Exited".into(), 9.into()));
+    assert_eq!(told(&bars[0], "reason"), "timeout");
+    assert_eq!((told(&bars[1], "reason"), told(&bars[1], "signal")), ("exited".into(), 9.into()));
     assert!(number(&bars[1]["args"], "leftovers") >= 1, "{}", bars[1]);
 
     // What is not there has been started all the same, as far as anybody knew.
@@ -80,8 +82,82 @@ fn how_each_came_out_is_told() {
     let text = folder.read("trace");
     assert!(!text.contains("/no/"), "{text}");
     for bar in self::bars(&text) {
-        assert_eq!((&bar["name"], told(&bar, "reason")), (&"such #1".into(), "NotStarted".into()));
+        assert_eq!((&bar["name"], told(&bar, "reason")), (&"such #1".into(), "not_started".into()));
     }
+}
+
+#[test]
+fn neither_arguments_nor_the_environment_are_in_it() {
+    let folder = Folder::new();
+    let trace = folder.path("trace");
+    let template = ["sh", "-c", ": $1 $SECRET; exit 3", "hush-0", "{}", ":::", "hush-1", "hush-2"];
+    let mut command = netrunner(["jobs", "--trace", &trace, "--"]);
+    command.args(template).env("SECRET", "hush-3");
+    end(command).expect(2);
+    let text = folder.read("trace");
+    assert!(
+        !text.contains("hush") && !text.contains("SECRET") && !text.contains("exit 3"),
+        "{text}"
+    );
+    let mut names: Vec<_> = bars(&text).iter().map(|bar| bar["name"].clone()).collect();
+    names.sort_unstable_by_key(Value::to_string);
+    assert_eq!(names, ["sh #1", "sh #2"]);
+}
+
+#[test]
+fn what_a_failure_has_stopped_is_in_it_and_what_never_ran_is_not() {
+    let folder = Folder::new();
+    let (trace, ready) = (folder.path("trace"), folder.path("ready"));
+    let list = format!(
+        "touch {ready}; exec sleep 1000\nuntil [ -e {ready} ]; do sleep 0.01; done; exit 4\ntrue\n"
+    );
+    lines(&["-j2", "--fail-fast", "--trace", &trace], &list).expect(2);
+    let mut told: Vec<_> = bars(&folder.read("trace"))
+        .iter()
+        .map(|bar| (number(&bar["args"], "job"), bar["args"]["reason"].clone()))
+        .collect();
+    told.sort_unstable_by_key(|(job, _)| *job);
+    assert_eq!(told, [(1, "stopped".into()), (2, "exited".into())]);
+}
+
+#[test]
+fn rows_are_in_the_order_of_their_numbers() {
+    let folder = Folder::new();
+    let (trace, here) = (folder.path("trace"), folder.path("here"));
+    let together =
+        format!("touch {here}-$$; until [ $(ls {here}-* | wc -l) = 11 ]; do sleep 0.05; done\n");
+    lines(&["-j11", "--trace", &trace], &together.repeat(11)).expect(0);
+    let events: Vec<Value> = serde_json::from_str(&folder.read("trace")).unwrap();
+    let told = |what: &str, key: &str| -> Vec<(u64, Value)> {
+        let about = events.iter().filter(|event| event["name"] == what);
+        about.map(|event| (number(event, "tid"), event["args"][key].clone())).collect()
+    };
+    let expected: Vec<_> = (1..=11).map(|row| (row, Value::from(row))).collect();
+    assert_eq!(told("thread_sort_index", "sort_index"), expected);
+    let expected: Vec<_> = (1..=11).map(|row| (row, format!("slot {row}").into())).collect();
+    assert_eq!(told("thread_name", "name"), expected);
+}
+
+#[test]
+fn half_an_event_is_taken_away_when_there_is_no_room_for_the_rest() {
+    let folder = Folder::new();
+    let trace = folder.path("trace");
+    let mut command = fresh("sh");
+    command.args(["-c", "trap '' XFSZ; exec \"$@\"", "sh", NETRUNNER, "jobs", "-j1"]);
+    command.args(["--trace", &trace]).stdin(Stdio::piped());
+    let mut live = Live::start_with_stdin(command);
+    live.write("true\n");
+    let has_first = || folder.has("trace") && folder.read("trace").contains("sh #1");
+    until("the first is told", has_first);
+    let whole = folder.read("trace");
+    let room = Some(whole.len() as u64 + 20);
+    let pid = Pid::from_raw(live.pid().try_into().unwrap());
+    prlimit(pid, Resource::Fsize, Rlimit { current: room, maximum: room }).unwrap();
+    live.write("true\n");
+    live.close_stdin();
+    live.end().expect(125).says(&["failed to write to", &trace]);
+    assert_eq!(folder.read("trace"), whole);
+    assert_eq!(bars(&(whole + "]")).len(), 1);
 }
 
 #[test]

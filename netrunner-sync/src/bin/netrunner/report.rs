@@ -85,7 +85,7 @@ impl Facts {
         json!({
             "program": self.program.to_string_lossy(),
             "pid": self.pid,
-            "reason": words(self.reason).0,
+            "reason": word(self.reason),
             "status": {
                 "code": self.status.code(),
                 "signal": self.status.signal(),
@@ -151,6 +151,11 @@ fn cgroup(stats: &CgroupStats) -> Value {
         "memory_pressure": waited(stats.memory_pressure),
         "io_pressure": waited(stats.io_pressure),
     })
+}
+
+/// The word for programs.
+pub(crate) fn word(reason: Reason) -> &'static str {
+    words(reason).0
 }
 
 /// The word for programs and the beginning of the phrase for people.

@@ -2,7 +2,8 @@
 //! as many rows as there were jobs at a time. It names programs, and never their arguments.
 //!
 //! It is a JSON array of trace events. Each event is one write to the end of the file, with the comma before it,
-//! and viewers do without the bracket at the end: whatever ends the run, what is there can be shown.
+//! and viewers do without the bracket at the end: whatever ends the run, what is there can be shown. They do not
+//! do without the end of an event, so half of one (a disk is full) is taken away again.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -16,12 +17,15 @@ use netrunner_sync::{Error, JobId, Output, Reason, Result};
 use serde_json::{Value, json};
 
 use super::record::Job;
+use crate::report;
 
 /// Viewers show rows below processes; this one is the run.
 const RUN: u32 = 1;
 
 pub(crate) struct Trace {
     file: File,
+    /// How long it is, up to the end of the last event.
+    len: u64,
     began: Instant,
     /// Whose each row is at the moment.
     rows: Vec<Option<JobId>>,
@@ -39,12 +43,14 @@ impl Outcome {
     pub(crate) fn of(result: &Result<Output>) -> Outcome {
         let report = match result.as_ref().map_or_else(Error::output, Some) {
             Some(output) => &output.report,
-            None => return Outcome { is_success: false, facts: json!({ "reason": "NotStarted" }) },
+            None => {
+                return Outcome { is_success: false, facts: json!({ "reason": "not_started" }) };
+            }
         };
         let is_success =
             result.is_ok() && report.reason == Reason::Exited && report.status.success();
         let facts = json!({
-            "reason": format!("{:?}", report.reason),
+            "reason": report::word(report.reason),
             "exit": report.status.code(),
             "signal": report.status.signal(),
             "wall": report.wall.as_secs_f64(),
@@ -59,10 +65,12 @@ impl Outcome {
 
 impl Trace {
     pub(crate) fn create(path: &Path) -> io::Result<Trace> {
-        let mut file = File::create(path)?;
-        let name = named("process_name", 0, "netrunner jobs");
-        file.write_all(format!("[\n{name}").as_bytes())?;
-        Ok(Trace { file, began: Instant::now(), rows: Vec::new(), starts: HashMap::new() })
+        let file = File::create(path)?;
+        let began = Instant::now();
+        let mut trace = Trace { file, len: 0, began, rows: Vec::new(), starts: HashMap::new() };
+        let name = about("process_name", 0, json!({ "name": "netrunner jobs" }));
+        trace.write(&format!("[\n{name}"))?;
+        Ok(trace)
     }
 
     /// A try has begun.
@@ -72,7 +80,9 @@ impl Trace {
             None => {
                 self.rows.push(None);
                 let row = self.rows.len();
-                self.add(&named("thread_name", row, &format!("slot {row}")))?;
+                self.add(&about("thread_name", row, json!({ "name": format!("slot {row}") })))?;
+                // By their names the tenth would come before the second.
+                self.add(&about("thread_sort_index", row, json!({ "sort_index": row })))?;
                 row - 1
             }
         };
@@ -113,7 +123,7 @@ impl Trace {
 
     /// The run is over.
     pub(crate) fn finish(mut self) -> io::Result<()> {
-        self.file.write_all(b"\n]\n")
+        self.write("\n]\n")
     }
 
     fn micros(&self, at: Instant) -> u64 {
@@ -121,11 +131,21 @@ impl Trace {
     }
 
     fn add(&mut self, event: &Value) -> io::Result<()> {
-        self.file.write_all(format!(",\n{event}").as_bytes())
+        self.write(&format!(",\n{event}"))
+    }
+
+    fn write(&mut self, text: &str) -> io::Result<()> {
+        if let Err(error) = self.file.write_all(text.as_bytes()) {
+            // From a pipe nothing can be taken away.
+            let _ = self.file.set_len(self.len);
+            return Err(error);
+        }
+        self.len += text.len() as u64;
+        Ok(())
     }
 }
 
-/// A name for the run, or for a row of it.
-fn named(what: &str, row: usize, name: &str) -> Value {
-    json!({ "name": what, "ph": "M", "pid": RUN, "tid": row, "args": { "name": name } })
+/// What viewers are told about the run, or about a row of it.
+fn about(what: &str, row: usize, args: Value) -> Value {
+    json!({ "name": what, "ph": "M", "pid": RUN, "tid": row, "args": args })
 }
