@@ -44,8 +44,9 @@ pub(crate) const GRACE: Duration = Duration::from_millis(300);
 /// P1's promise is grace + 2 s; the rest is for a machine that does other work as well.
 pub(crate) const GRACE_AND_2S: Duration = Duration::from_millis(300 + 2_000 + 1_000);
 
-/// A body that takes longer hangs.
-const BODY_LIMIT: Duration = Duration::from_secs(45);
+/// A body that takes longer hangs. The longest takes some ten seconds where nothing else is done; on a machine that
+/// does much other work it may take ten times as long.
+const BODY_LIMIT: Duration = Duration::from_secs(240);
 const COUNT_LIMIT: Duration = Duration::from_secs(10);
 
 /// Processes of the test itself, which do not count.
