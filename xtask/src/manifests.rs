@@ -71,6 +71,12 @@ pub(crate) fn complaints(source: &Source) -> Vec<String> {
             .push("1: a published crate that xtask/src/manifests.rs does not know".to_owned());
         return complaints;
     };
+    // Clippy reads the first to say what is too new, users' cargo too; the registry wants the others.
+    for key in ["rust-version.workspace = true", "license.workspace = true", "description = "] {
+        if !lines().any(|line| line.starts_with(key)) {
+            complaints.push(format!("1: `{name}` is published without `{key}`"));
+        }
+    }
     let mut section = "";
     for (index, line) in lines().enumerate() {
         if line.starts_with('[') {
@@ -109,6 +115,10 @@ mod tests {
 
     const LINTS: &str = "[lints]\nworkspace = true\n";
 
+    /// The beginning of a published crate's manifest.
+    const HEAD: &str = "description = \"x\"\nrust-version.workspace = true\nlicense.workspace = true\n\
+        [lints]\nworkspace = true\n";
+
     fn found(path: &str, text: &str) -> Vec<String> {
         complaints(&Source { path: path.to_owned(), text: text.to_owned() })
     }
@@ -125,12 +135,12 @@ mod tests {
     #[test]
     fn a_dependency_off_the_list_is_found() {
         let sync = |line: &str| {
-            found("netrunner-sync/Cargo.toml", &format!("{LINTS}[dependencies]\n{line}\n"))
+            found("netrunner-sync/Cargo.toml", &format!("{HEAD}[dependencies]\n{line}\n"))
         };
         assert_eq!(sync("libc.workspace = true"), Vec::<String>::new());
         assert_eq!(sync("clap = { workspace = true, optional = true }"), Vec::<String>::new());
-        assert_eq!(sync("clap.workspace = true"), ["4: `netrunner-sync` may not depend on `clap`"]);
-        assert_eq!(sync("tokio = \"1\""), ["4: `netrunner-sync` may not depend on `tokio`"]);
+        assert_eq!(sync("clap.workspace = true"), ["7: `netrunner-sync` may not depend on `clap`"]);
+        assert_eq!(sync("tokio = \"1\""), ["7: `netrunner-sync` may not depend on `tokio`"]);
         assert_eq!(sync("[dependencies.tokio]\nversion = \"1\"").len(), 1);
         assert_eq!(sync("[target.'cfg(unix)'.dependencies]\nnix = \"1\"").len(), 1);
     }
@@ -138,7 +148,7 @@ mod tests {
     #[test]
     fn build_and_dev_dependencies_are_told_apart() {
         let shepherd = |section: &str| {
-            let text = format!("{LINTS}[{section}]\nnetrunner-core.workspace = true\n");
+            let text = format!("{HEAD}[{section}]\nnetrunner-core.workspace = true\n");
             found("netrunner-shepherd/Cargo.toml", &text)
         };
         assert_eq!(shepherd("build-dependencies"), Vec::<String>::new());
@@ -154,6 +164,15 @@ mod tests {
             (vec!["cli".into(), "b".into()], Some("1.85"))
         );
         assert_eq!((features("[package]\n"), rust_version("")), (Vec::new(), None));
+    }
+
+    #[test]
+    fn a_published_crate_that_lacks_what_users_or_the_registry_read_is_found() {
+        assert_eq!(found("netrunner-pty/Cargo.toml", HEAD), Vec::<String>::new());
+        for line in HEAD.lines().take(3) {
+            let text = HEAD.replace(&format!("{line}\n"), "");
+            assert_eq!(found("netrunner-pty/Cargo.toml", &text).len(), 1, "{line}");
+        }
     }
 
     #[test]
