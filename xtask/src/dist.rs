@@ -49,9 +49,14 @@ pub(crate) fn write(root: &Path, target: &Path) -> Result<()> {
 
 /// Builds the Debian package and tries it.
 pub(crate) fn deb(root: &Path, target: &Path) -> Result<()> {
-    let asked = cargo(root).args(["deb", "--version"]).output();
-    if !asked.is_ok_and(|output| output.status.success()) {
-        eprintln!("xtask: SKIPPED: no Debian package: cargo install cargo-deb");
+    let tools = [
+        cargo(root).args(["deb", "--version"]).output(),
+        Command::new("dpkg").arg("--version").output(),
+    ];
+    if !tools.iter().all(|tool| tool.as_ref().is_ok_and(|output| output.status.success())) {
+        eprintln!(
+            "xtask: SKIPPED: no Debian package: cargo install cargo-deb, and a system with dpkg"
+        );
         return Ok(());
     }
     write(root, target)?;
