@@ -8,7 +8,7 @@ use crate::manifests;
 use crate::package::{Folder, copy};
 use crate::step::{self, Command, Result, capture, cargo};
 
-/// All that `cargo add netrunner-sync` brings on Linux, crates of ours aside.
+/// All that `cargo add netrunner-sync` brings on Linux, for build scripts too, crates of ours aside.
 const BY_DEFAULT: [&str; 8] = [
     "bitflags",
     "cfg-if",
@@ -23,7 +23,8 @@ const BY_DEFAULT: [&str; 8] = [
 /// The default features bring no other crates, and each set of features builds without a warning.
 pub(crate) fn features(root: &Path) -> Result<()> {
     let mut tree = cargo(root);
-    tree.args(["tree", "--package", "netrunner-sync", "--edges", "normal", "--prefix", "none"]);
+    tree.args(["tree", "--package", "netrunner-sync", "--prefix", "none"]);
+    tree.args(["--edges", "normal,build", "--target", "x86_64-unknown-linux-gnu"]);
     let tree = capture(&mut tree)?;
     let mut found: Vec<_> = tree.lines().filter_map(|line| line.split(' ').next()).collect();
     found.retain(|name| !manifests::published().any(|ours| ours == *name));

@@ -37,7 +37,7 @@ pub(crate) fn check(root: &Path) -> Result<()> {
     lab.run("the packages, offline", &published, &[], None)?;
     let elsewhere = lab.dir("elsewhere")?;
     lab.run("a target dir elsewhere", &published, &[], Some(&elsewhere))?;
-    lab.install()?;
+    lab.install(&elsewhere)?;
     let host = host()?;
     lab.run("--target", &published, &["--target", &host], None)?;
 
@@ -193,19 +193,38 @@ impl Lab {
         }
     }
 
-    /// README.md's `cargo install`, from the packages; and what it installs runs a command.
-    fn install(&self) -> Result<()> {
+    /// README.md's `cargo install`, from the packages; and what it installs knows its version, passes an exit code
+    /// on, and ends a tree that would not end.
+    fn install(&self, target_dir: &Path) -> Result<()> {
         let (here, installed) = (self.dir("install")?, self.dir("installed")?);
         let mut install = self.cargo(&here);
         install.args(["install", "--quiet", "--offline", "--debug", "netrunner-sync"]);
-        step::run(install.args(["--features", "cli", "--root"]).arg(&installed))?;
-        let status = Command::new(installed.join("bin/netrunner"))
-            .args(["run", "--", "sh", "-c", "exit 7"])
-            .status()?;
-        match status.code() {
-            Some(7) => Ok(()),
-            _ => Err(format!("the installed command ended `exit 7` with {status}").into()),
+        install.args(["--features", "cli", "--root"]).arg(&installed);
+        // What the program outside has built there need not be built again.
+        step::run(install.arg("--target-dir").arg(target_dir))?;
+        let netrunner = || {
+            let mut netrunner = Command::new(installed.join("bin/netrunner"));
+            // It must come along with its own.
+            netrunner.env_remove("NETRUNNER_SHEPHERD");
+            netrunner
+        };
+        let version = capture(netrunner().arg("--version"))?;
+        if !version.starts_with("netrunner ") {
+            return Err(format!("the installed command calls itself {version:?}").into());
         }
+        for (args, code) in [
+            (["--", "sh", "-c", "exit 7"].as_slice(), 7),
+            (&["--timeout", "100ms", "--", "sh", "-c", "sleep 600 & sleep 600"], 124),
+        ] {
+            let status = netrunner().arg("run").args(args).status()?;
+            if status.code() != Some(code) {
+                let args = args.join(" ");
+                return Err(
+                    format!("the installed `netrunner run {args}` ended with {status}").into()
+                );
+            }
+        }
+        Ok(())
     }
 
     /// The workspace as it lies here, as a repository.
