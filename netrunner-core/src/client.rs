@@ -84,6 +84,11 @@ impl Conversation {
         self.state == State::Idle
     }
 
+    /// Whether word of the start, or of its failure, is still to come.
+    pub fn awaits_start(&self) -> bool {
+        matches!(self.state, State::Asked(_, Notify::Start))
+    }
+
     /// A request to spawn is on its way. `Err` means that the shepherd is not free.
     pub fn begin(&mut self, id: CommandId, notify: Notify) -> Result<(), OutOfTurn> {
         match self.state {

@@ -120,6 +120,19 @@ pub(crate) fn ended(lane: &mut Lane) -> Exited {
     }
 }
 
+/// The next word, but for the pidfd of a child that has run for a while, which may come at any time.
+#[track_caller]
+pub(crate) fn next_word(lane: &mut Lane) -> Heard<Event> {
+    loop {
+        match lane.next_event(PATIENCE) {
+            Heard::Said(Event::Handle(_)) => lane.descriptors.clear(),
+            heard @ (Heard::Said(_) | Heard::Silence | Heard::End | Heard::Nonsense(_)) => {
+                return heard;
+            }
+        }
+    }
+}
+
 /// A request to spawn a puppet, to be changed at will.
 pub(crate) struct Asked {
     pub(crate) id: u32,

@@ -394,6 +394,24 @@ fn a_timeout_holds_without_a_word_of_the_start() {
     });
 }
 
+/// A child that takes its time before its exec is a process with a pidfd, and may still turn out to be no program.
+#[test]
+fn a_failure_after_the_childs_pidfd_is_one_of_the_spawn() {
+    arena_with_pidfds(|| {
+        if PORTABLE {
+            return skip("the portable form has no pidfds");
+        }
+        let script =
+            "take leave bear hello me me request child handle mine child heard failed mine silent";
+        let uses: [Use; 3] = [DROP, OUTPUT, STATUS];
+        for one in uses {
+            let meeting = Meeting::with(script);
+            assert!(one().expect_err("no program").is_exec());
+            meeting.over();
+        }
+    });
+}
+
 /// The stranger may be a child of the client: then it is the client's to reap, and nobody else's.
 #[test]
 fn a_child_of_the_clients_own_is_neither_killed_nor_reaped() {

@@ -72,11 +72,8 @@ fn a_request_that_asks_for_too_much_costs_little() {
             let mut lane = guardian.shepherd();
             let before = shepherds();
             let _ = lane.send(&asked.bytes(), &[]);
-            let mut heard = lane.next_event(PATIENCE);
-            if matches!(heard, Heard::Said(Event::Handle(_))) {
-                // To load so much takes its time.
-                heard = lane.next_event(PATIENCE);
-            }
+            // To load so much takes its time.
+            let heard = next_word(&mut lane);
             let failed = matches!(heard, Heard::Said(Event::SpawnFailed(_)) | Heard::End);
             assert!(failed, "{what}: {heard:?}");
             for pid in before {

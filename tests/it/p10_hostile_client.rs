@@ -257,11 +257,7 @@ fn a_guardian_kills_its_own_shepherds_and_nobody_else() {
         lock("mine").assert_held();
         canary.assert_unharmed();
         guardian.lane.order(Order::Kill(Pid(shepherd_of(child))), &[]).expect("order");
-        // After 100 ms it has been told the child's pidfd.
-        let handle = Heard::Said(Event::Handle(CommandId(1)));
-        let heard = lane.next_event(PATIENCE);
-        let heard = if heard == handle { lane.next_event(PATIENCE) } else { heard };
-        assert_eq!(heard, Heard::End);
+        assert_eq!(next_word(&mut lane), Heard::End);
         lock("mine").wait_free(PATIENCE);
         guardian.assert_serves();
         wait_alone(PATIENCE);
@@ -298,7 +294,7 @@ fn a_lane_that_speaks_nonsense_ends_alone_with_its_command() {
                 // It may end before it has all.
                 let _ = bad.send(&bytes, &[]);
                 bad.half_close(Shutdown::Write);
-                assert_eq!(bad.next_event(PATIENCE), Heard::End, "{phase}: {bytes:x?}");
+                assert_eq!(next_word(&mut bad), Heard::End, "{phase}: {bytes:x?}");
                 if phase == "busy" {
                     lock(&file).wait_free(GRACE_AND_2S);
                 }
@@ -368,7 +364,7 @@ fn a_lane_whose_halves_are_closed_ends_its_command() {
         running(&mute, "mute");
         mute.half_close(Shutdown::Write);
         lock("mute").wait_free(GRACE_AND_2S);
-        assert_eq!(mute.next_event(PATIENCE), Heard::End);
+        assert_eq!(next_word(&mut mute), Heard::End);
         // Who hears nothing more can still ask.
         let deaf = guardian.shepherd();
         deaf.half_close(Shutdown::Read);
@@ -390,7 +386,7 @@ fn descriptors_that_were_not_announced_end_the_lane() {
             let descriptors = vec![null.as_fd(); count];
             let mut lane = guardian.shepherd();
             lane.send(&encoded(Request::Kill(OTHER)), &descriptors).expect("send");
-            assert_eq!(lane.next_event(PATIENCE), Heard::End, "{count} descriptors");
+            assert_eq!(next_word(&mut lane), Heard::End, "{count} descriptors");
         }
         // One too few is a request that can't be carried out, as when this process is out of room.
         let mut lane = guardian.shepherd();

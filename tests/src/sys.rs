@@ -254,8 +254,15 @@ pub fn lock(file: &File) -> io::Result<()> {
     check(unsafe { libc::fcntl(file.as_raw_fd(), libc::F_SETLK, &request) }).map(drop)
 }
 
-/// Waits for the lock of a directory (`flock(2)`), which others may have at the same time unless it is to
-/// be ours alone. It ends with the descriptor.
+/// How many bytes the peer of a socket has not read yet (`SIOCOUTQ`, unix(7)).
+pub fn unread_by_peer(socket: impl std::os::fd::AsRawFd) -> io::Result<i32> {
+    let mut unread = 0;
+    // SAFETY: the request writes one `int`, which lives through the call.
+    check(unsafe { libc::ioctl(socket.as_raw_fd(), libc::TIOCOUTQ, &raw mut unread) })
+        .map(|_| unread)
+}
+
+/// Waits for the lock of a directory (`flock(2)`), shared or ours alone. It ends with the descriptor.
 pub fn lock_directory(directory: &File, alone: bool) -> io::Result<()> {
     let how = if alone { libc::LOCK_EX } else { libc::LOCK_SH };
     // SAFETY: numbers only.
@@ -280,8 +287,7 @@ fn whole_file() -> libc::flock {
 
 /// A counter that all later copies of this process share.
 pub fn shared_counter() -> &'static AtomicU64 {
-    // SAFETY: a fresh shared mapping of one page, zeroed, aligned, and never unmapped, is a valid
-    // AtomicU64 for the rest of this process and of every copy of it.
+    // SAFETY: a fresh shared page, zeroed, aligned and never unmapped, is an AtomicU64 for ever, in every copy.
     unsafe {
         let page = libc::mmap(
             std::ptr::null_mut(),

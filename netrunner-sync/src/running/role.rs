@@ -139,8 +139,11 @@ impl Role<'_> {
                 }
                 Ok(Some((Heard::Runs, descriptor))) => {
                     running.lock().child = descriptor;
-                    // Where the start itself was not to be told, this is the first word of it.
-                    progress = Progress::Started;
+                    // Where the start itself is not to be told, this is the first word of it; where it is, the
+                    // program may still turn out to be none.
+                    if !ear.conversation().awaits_start() {
+                        progress = Progress::Started;
+                    }
                     continue;
                 }
                 Ok(Some((Heard::Started(pid), _))) => {

@@ -19,6 +19,7 @@
 //! | `flood` | hello after hello, for as long as they are taken |
 //! | `half-close` `half-deaf` `close` | the lane |
 //! | `random SEED` | anything of all this; each lane has its own |
+//! | `heard` | waits until all that was said on the lane has been read |
 //! | `silent` | neither speaks nor listens, until nobody could care |
 //! | `exit N` `die` | |
 //!
@@ -228,6 +229,12 @@ impl Rogue {
             "half-close" => self.lane.as_ref().expect("a lane").half_close(Shutdown::Write),
             "half-deaf" => self.lane.as_ref().expect("a lane").half_close(Shutdown::Read),
             "close" => self.lane = None,
+            "heard" => {
+                let lane = self.lane.as_ref().expect("a lane").fd();
+                wait::wait_until("a client that reads", wait::PATIENCE, || {
+                    sys::unread_by_peer(lane).expect("a socket") == 0
+                });
+            }
             "silent" => loop {
                 // Whichever it has: the client's end, seen without reading a word.
                 let lane = self.lane.as_ref().or(self.guard.as_ref()).expect("a lane");
