@@ -356,6 +356,9 @@ impl Supervisor {
                 }
             }
             Ladder::Killing { again_at, pause, tell_at } => {
+                // Time in which this shepherd was stopped, or starved, has killed nobody, and does not count.
+                let late = now.since(again_at);
+                let tell_at = tell_at.map(|at| at.after(late));
                 if tell_at.is_some_and(|at| at <= now) {
                     self.tell(now);
                 } else if again_at <= now {

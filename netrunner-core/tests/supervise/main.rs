@@ -101,8 +101,10 @@ fn in_state(state: State) -> (Supervisor, Time) {
         State::Killing => machine.handle_kill(now, ID),
         State::Told => {
             machine.handle_kill(now, ID);
-            now = at(SWEEPING);
-            machine.handle_timeout(now);
+            while now < at(SWEEPING) {
+                now = machine.deadline().expect("it sweeps");
+                machine.handle_timeout(now);
+            }
         }
         State::Staying => {
             machine.handle_child_ended(now);

@@ -56,3 +56,25 @@ fn a_late_wake_up_does_one_thing_not_many() {
     assert_eq!(drain(&mut machine), [Sweep]);
     assert!(machine.deadline().is_some_and(|due| due > at(ms(9_000))));
 }
+
+#[test]
+fn time_in_which_it_was_stopped_does_not_count_as_sweeping() {
+    let (mut machine, _) = in_state(State::Killing);
+    let stopped = Duration::from_secs(5);
+    let mut now = START;
+    for _ in 0..10 {
+        now = now.after(stopped);
+        machine.handle_timeout(now);
+        assert_eq!(drain(&mut machine), [Sweep], "it has hardly swept yet");
+    }
+    let resumed = now;
+    loop {
+        now = machine.deadline().expect("it sweeps");
+        machine.handle_timeout(now);
+        match drain(&mut machine)[..] {
+            [Sweep] => assert!(now.since(resumed) < SWEEPING),
+            ref told => break assert_eq!(told, [Report(Reason::Killed, Fate::Leaving), LetGo]),
+        }
+    }
+    assert!(now.since(resumed) > SWEEPING - Duration::from_secs(1));
+}
