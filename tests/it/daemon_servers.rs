@@ -74,6 +74,9 @@ fn named(name: &str) -> usize {
 #[test]
 fn redis_is_ready_by_port_by_line_by_file_and_by_probe() {
     arena(|| {
+        if lacks_programs(&["redis-server", "redis-cli"]) {
+            return;
+        }
         let address = free_address();
         let mut ask = Command::new("redis-cli");
         ask.args(["-p", &address.port().to_string(), "-e", "ping"]);
@@ -104,6 +107,9 @@ fn redis_is_ready_by_port_by_line_by_file_and_by_probe() {
 #[test]
 fn redis_that_is_killed_is_back_with_a_new_process_and_the_port_accepts_again() {
     arena(|| {
+        if lacks_programs(&["redis-server", "redis-cli"]) {
+            return;
+        }
         let address = free_address();
         let builder = Daemon::builder(redis(address)).ready(Ready::port(address));
         let log = LogFile::new("redis.log");
@@ -128,6 +134,9 @@ fn redis_that_is_killed_is_back_with_a_new_process_and_the_port_accepts_again() 
 #[test]
 fn a_port_that_another_server_has_is_given_up_after_so_many_tries() {
     arena(|| {
+        if lacks_programs(&["redis-server", "redis-cli"]) {
+            return;
+        }
         let address = free_address();
         let first = Daemon::builder(redis(address)).ready(Ready::port(address)).start();
         let first = first.expect("start");
@@ -148,6 +157,9 @@ fn a_port_that_another_server_has_is_given_up_after_so_many_tries() {
 #[test]
 fn nginx_with_its_workers_is_ready_logs_and_is_gone_with_its_handle() {
     arena(|| {
+        if lacks_programs(&["nginx"]) {
+            return;
+        }
         let address = free_address();
         let builder = Daemon::builder(nginx(address)).ready(Ready::port(address));
         let log = LogFile::new("access.log").rotate(2_000, 50);
@@ -176,6 +188,9 @@ fn nginx_with_its_workers_is_ready_logs_and_is_gone_with_its_handle() {
 #[test]
 fn a_proxy_is_stopped_before_the_server_that_it_needs() {
     arena(|| {
+        if lacks_programs(&["redis-server", "redis-cli", "nginx"]) {
+            return;
+        }
         let (database, proxy) = (free_address(), free_address());
         let mut daemons = Daemons::new();
         let builder = Daemon::builder(redis(database)).ready(Ready::port(database));
@@ -206,6 +221,9 @@ fn a_proxy_is_stopped_before_the_server_that_it_needs() {
 #[test]
 fn what_redis_says_at_its_end_is_the_reason() {
     arena(|| {
+        if lacks_programs(&["redis-server", "redis-cli"]) {
+            return;
+        }
         let address = free_address();
         let mut command = redis(address);
         command.timeout(Duration::from_millis(1));

@@ -100,7 +100,11 @@ fn compare(cases: &[Case]) {
 
 #[test]
 fn every_error_is_as_the_page_says() {
-    arena(|| compare(CASES));
+    arena(|| {
+        if !lacks_programs(&["true"]) {
+            compare(CASES);
+        }
+    });
 }
 
 #[test]
@@ -110,7 +114,11 @@ fn every_error_of_a_daemon_is_as_the_page_says() {
 
 #[test]
 fn every_error_that_takes_its_time_is_as_the_page_says() {
-    arena(|| compare(SLOW_CASES));
+    arena(|| {
+        if !lacks_programs(&["cat"]) {
+            compare(SLOW_CASES);
+        }
+    });
 }
 
 #[test]
@@ -146,6 +154,9 @@ fn the_page_is_read_right() {
 #[test]
 fn every_text_in_the_source_is_on_the_page() {
     let source = concat!(env!("CARGO_MANIFEST_DIR"), "/../netrunner-sync/src");
+    if !std::path::Path::new(source).exists() {
+        return skip("the source is elsewhere");
+    }
     let rows = rows();
     let mut texts = 0;
     for entry in std::fs::read_dir(source).expect("the source") {

@@ -157,6 +157,20 @@ pub(crate) fn skip(why: &str) {
     println!("SKIPPED: {why}");
 }
 
+/// Whether one of these programs is missing, or is only what busybox has under its name; then the test is skipped.
+pub(crate) fn lacks_programs(names: &[&str]) -> bool {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let is_there = |name: &str| {
+        let found = std::env::split_paths(&path).find_map(|dir| dir.join(name).canonicalize().ok());
+        found.is_some_and(|program| !program.ends_with("busybox"))
+    };
+    let missing = names.iter().find(|name| !is_there(name));
+    if let Some(name) = missing {
+        skip(&format!("needs `{name}`"));
+    }
+    missing.is_some()
+}
+
 /// Whether the arena does without this, so that a test asserts the weaker thing that is left.
 pub(crate) fn lacks(lack: Lack) -> bool {
     PORTABLE && lack != Lack::Reuse || Lacks::of(lacks::LACKS).has(lack)

@@ -123,6 +123,10 @@ fn a_client_without_descriptors_ends_what_shepherd_and_guardian_have_left() {
                 name()
             ));
             let child = lock("leader").wait_held();
+            if !folder(&place).join("cgroup.kill").exists() {
+                client.kill();
+                return skip("there is no cgroup.kill: such a group is left to the next sweep");
+            }
             wait_pid_file("pid");
             let both = [guardian_of(child), shepherd_of(child)];
             for process in both {
