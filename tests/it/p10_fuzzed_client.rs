@@ -11,14 +11,19 @@ use netrunner_tests::random::Random;
 use crate::by_hand::*;
 use crate::harness::*;
 
-fn corpus() -> Vec<Vec<u8>> {
+/// Nothing on a machine that has only the tests.
+fn corpus() -> Option<Vec<Vec<u8>>> {
     let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("../fuzz/corpus/lane");
+    if !dir.exists() {
+        skip("the corpus is elsewhere");
+        return None;
+    }
     let mut files: Vec<_> = fs::read_dir(dir)
         .expect("the corpus")
         .map(|entry| entry.expect("an entry").path())
         .collect();
     files.sort();
-    files.iter().map(|file| fs::read(file).expect("an input")).collect()
+    Some(files.iter().map(|file| fs::read(file).expect("an input")).collect())
 }
 
 #[test]
@@ -27,7 +32,7 @@ fn shepherds_end_well_whatever_a_client_of_the_corpus_does() {
         if !is_promised_everywhere() {
             return;
         }
-        let inputs = corpus();
+        let Some(inputs) = corpus() else { return };
         assert!(inputs.len() > 10, "hardly any input");
         each_is_served(inputs.iter().cloned());
     });
@@ -39,7 +44,8 @@ fn shepherds_end_well_whatever_a_damaged_client_does() {
         if !is_promised_everywhere() {
             return;
         }
-        let (seed, inputs) = (seed(), corpus());
+        let Some(inputs) = corpus() else { return };
+        let seed = seed();
         each_is_served((0..rounds(150)).map(|round| {
             let random = &mut Random::seeded(seed.wrapping_add(round));
             let mut data = inputs[random.below(inputs.len() as u64) as usize].clone();
