@@ -23,7 +23,8 @@
 //! between the making of a group with a path of the user's choice and the writing of its mark leaves an
 //! empty directory, which the next use of the path takes.
 //!
-//! Linux only: elsewhere the crate can be built, and no place is found. Where version 2 is not to be had, [`Place::detect`] says why, and what would help.
+//! Linux only: elsewhere the crate can be built, and no place is found. Where version 2 is not to be had,
+//! [`Place::detect`] says why, and what would help.
 
 mod amount;
 mod detect;

@@ -314,10 +314,12 @@ impl Jobs {
     /// ```
     /// use netrunner_sync::{Command, Jobs};
     ///
+    /// let (tell, told) = std::sync::mpsc::channel();
     /// let mut jobs = Jobs::new(1);
-    /// jobs.on_start(|id, attempt| println!("job {}, try {attempt}", id.index()));
+    /// jobs.on_start(move |id, attempt| tell.send((id.index(), attempt)).unwrap());
     /// jobs.push(Command::new("true"));
     /// assert!(jobs.next().unwrap().is_success());
+    /// assert_eq!(told.recv().unwrap(), (0, 1));
     /// ```
     pub fn on_start(&mut self, callback: impl FnMut(JobId, u32) + Send + 'static) -> &mut Jobs {
         self.on_start = Some(Box::new(callback));
@@ -433,9 +435,7 @@ impl Jobs {
     ///
     /// let mut jobs = Jobs::new(2);
     /// for _ in 0..3 {
-    ///     let mut command = Command::new("sleep");
-    ///     command.arg("60");
-    ///     jobs.push(command);
+    ///     jobs.push(Command::new("yes"));
     /// }
     /// assert_eq!((jobs.start(), jobs.waiting()), (2, 1));
     /// ```
@@ -494,6 +494,7 @@ impl fmt::Debug for Jobs {
             .field("at_most", &self.at_most)
             .field("running", &self.active.len())
             .field("waiting", &self.queue.len())
+            .field("done", &self.done.len())
             .finish_non_exhaustive()
     }
 }

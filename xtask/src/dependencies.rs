@@ -6,7 +6,7 @@ use std::path::Path;
 
 use crate::manifests;
 use crate::package::{Folder, copy};
-use crate::step::{self, Command, Result, capture, cargo};
+use crate::step::{self, Result, answers, capture, cargo, cargo_of};
 
 /// All that `cargo add netrunner-sync` brings on Linux, for build scripts too, crates of ours aside.
 const BY_DEFAULT: [&str; 8] = [
@@ -70,9 +70,9 @@ pub(crate) fn oldest(root: &Path, target: &Path) -> Result<()> {
     let ours = all.lines().map(|line| if line.starts_with("members") { &members } else { line });
     fs::write(&manifest, ours.collect::<Vec<_>>().join("\n"))?;
 
-    let mut nightly = rustup("nightly", folder.path());
-    if answers(rustup("nightly", folder.path()).arg("--version")) {
-        step::run(nightly.args(["update", "--quiet", "-Zdirect-minimal-versions"]))?;
+    let nightly = || cargo_of("nightly", folder.path());
+    if answers(nightly().arg("--version")) {
+        step::run(nightly().args(["update", "--quiet", "-Zdirect-minimal-versions"]))?;
         let mut check = cargo(folder.path());
         check.args(["check", "--quiet", "--workspace", "--all-features", "--locked"]);
         step::run(check.arg("--target-dir").arg(target.join("oldest")))?;
@@ -82,24 +82,12 @@ pub(crate) fn oldest(root: &Path, target: &Path) -> Result<()> {
 
     fs::copy(root.join("Cargo.lock"), folder.path().join("Cargo.lock"))?;
     let compiler = manifests::rust_version(&all).ok_or("no `rust-version` in Cargo.toml")?;
-    if answers(rustup(compiler, folder.path()).arg("--version")) {
-        let mut check = rustup(compiler, folder.path());
+    if answers(cargo_of(compiler, folder.path()).arg("--version")) {
+        let mut check = cargo_of(compiler, folder.path());
         check.args(["check", "--quiet", "--workspace", "--all-features", "--all-targets"]);
         step::run(check.arg("--target-dir").arg(target.join(format!("rust-{compiler}"))))
     } else {
         eprintln!("xtask: SKIPPED: the oldest compiler: rustup toolchain install {compiler}");
         Ok(())
     }
-}
-
-/// The cargo of another toolchain.
-fn rustup(toolchain: &str, dir: &Path) -> Command {
-    let mut cargo = Command::new("rustup");
-    cargo.args(["run", toolchain, "cargo"]).current_dir(dir);
-    cargo
-}
-
-/// Whether there is such a program at all.
-fn answers(command: &mut Command) -> bool {
-    command.output().is_ok_and(|output| output.status.success())
 }

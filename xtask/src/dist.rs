@@ -7,7 +7,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use crate::package::Folder;
-use crate::step::{self, Command, Result, capture, cargo};
+use crate::step::{self, Command, Result, answers, capture, cargo};
 use crate::tidy;
 
 /// What the package has to bring, beside the command itself.
@@ -49,11 +49,8 @@ pub(crate) fn write(root: &Path, target: &Path) -> Result<()> {
 
 /// Builds the Debian package and tries it.
 pub(crate) fn deb(root: &Path, target: &Path) -> Result<()> {
-    let tools = [
-        cargo(root).args(["deb", "--version"]).output(),
-        Command::new("dpkg").arg("--version").output(),
-    ];
-    if !tools.iter().all(|tool| tool.as_ref().is_ok_and(|output| output.status.success())) {
+    let has_deb = answers(cargo(root).args(["deb", "--version"]));
+    if !has_deb || !answers(Command::new("dpkg").arg("--version")) {
         eprintln!(
             "xtask: SKIPPED: no Debian package: cargo install cargo-deb, and a system with dpkg"
         );

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use crate::step::{self, Command, Result};
+use crate::step::{self, Result, cargo_of};
 
 /// Each a file in `fuzz/fuzz_targets`, with a folder in `fuzz/corpus`.
 const TARGETS: [&str; 3] = ["decoders", "pair", "lane"];
@@ -25,7 +25,7 @@ pub(crate) fn run(root: &Path, target: &Path) -> Result<()> {
     for name in TARGETS {
         let found = target.join("corpus").join(name);
         std::fs::create_dir_all(&found)?;
-        let mut fuzz = nightly(&root.join("fuzz"));
+        let mut fuzz = cargo_of("nightly", &root.join("fuzz"));
         fuzz.args(["fuzz", "run", "--fuzz-dir", "."]);
         fuzz.arg("--target-dir").arg(&target).arg(name).arg(&found);
         fuzz.arg(Path::new("corpus").join(name)).arg("--");
@@ -41,21 +41,14 @@ pub(crate) fn miri(root: &Path, target: &Path) -> Result<()> {
         eprintln!("xtask: to have it: rustup component add --toolchain nightly miri rust-src");
         return Ok(());
     }
-    let mut miri = nightly(root);
+    let mut miri = cargo_of("nightly", root);
     miri.args(["miri", "test", "--package", "netrunner-core"]).args(UNDER_MIRI);
     step::run(miri.arg("--target-dir").arg(target.join("miri")))
 }
 
-/// The nightly cargo, also below a cargo of another toolchain.
-fn nightly(dir: &Path) -> Command {
-    let mut cargo = Command::new("rustup");
-    cargo.args(["run", "nightly", "cargo"]).current_dir(dir);
-    cargo
-}
-
 /// Why there is no such subcommand of the nightly cargo.
 fn lacks(subcommand: &str) -> Option<String> {
-    match nightly(Path::new(".")).args([subcommand, "--version"]).output() {
+    match cargo_of("nightly", Path::new(".")).args([subcommand, "--version"]).output() {
         Ok(output) if output.status.success() => None,
         Ok(output) => {
             let told = String::from_utf8_lossy(&output.stderr).trim().to_owned();

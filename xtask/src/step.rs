@@ -18,6 +18,18 @@ pub(crate) fn cargo(dir: &Path) -> Command {
     cargo
 }
 
+/// The cargo of another toolchain, also below one of ours.
+pub(crate) fn cargo_of(toolchain: &str, dir: &Path) -> Command {
+    let mut cargo = Command::new("rustup");
+    cargo.args(["run", toolchain, "cargo"]).current_dir(dir);
+    cargo
+}
+
+/// Whether there is such a tool: the command asks it for its version.
+pub(crate) fn answers(command: &mut Command) -> bool {
+    command.output().is_ok_and(|output| output.status.success())
+}
+
 /// Runs the command on our own streams; anything but exit code 0 is an error.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     eprintln!("xtask: {}", shown(command));
