@@ -13,6 +13,11 @@ pub struct Limit(Option<u64>);
 
 impl Limit {
     /// No limit: `max`.
+    ///
+    /// ```
+    /// use netrunner_cgroup::Limit;
+    /// assert!(Limit::MAX != Limit::from(u64::MAX));
+    /// ```
     pub const MAX: Self = Self(None);
 }
 

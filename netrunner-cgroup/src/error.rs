@@ -6,6 +6,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 /// The outcome of everything here that can fail.
+///
+/// ```
+/// use netrunner_cgroup::{Cgroup, Result};
+///
+/// fn build(name: &str) -> Result<Cgroup> {
+///     Ok(Cgroup::at(format!("builds/{name}"))?.memory_max(1 << 30))
+/// }
+/// assert!(build("..").is_err());
+/// ```
 pub type Result<T> = std::result::Result<T, Error>;
 
 /// Why groups, or a limit, can't be had in this place. [`Unavailable::remedy`] says what would help.

@@ -132,6 +132,11 @@ pub struct Pressure {
 
 impl CgroupStats {
     /// The files that [`CgroupStats::from_files`] asks for.
+    ///
+    /// ```
+    /// use netrunner_cgroup::CgroupStats;
+    /// assert!(CgroupStats::FILES.contains(&"memory.peak"));
+    /// ```
     pub const FILES: &'static [&'static str] = &[
         "memory.peak",
         "memory.events",

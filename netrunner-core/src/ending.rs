@@ -7,6 +7,20 @@ use crate::message::{CommandId, Pid, Reason};
 use crate::wire::{Reader, WireError, Writer};
 
 /// Why a program was not executed.
+///
+/// ```
+/// use netrunner_core::message::{CommandId, Event, SpawnFailed, Step};
+///
+/// // `execve(2)` said ENOENT.
+/// let failed = SpawnFailed {
+///     id: CommandId(1),
+///     step: Step::Exec,
+///     errno: 2,
+///     object: b"/bin/no-such-program".to_vec(),
+/// };
+/// let mut bytes = Vec::new();
+/// Event::SpawnFailed(failed).encode(&mut bytes);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct SpawnFailed {
     /// The command.
@@ -20,6 +34,11 @@ pub struct SpawnFailed {
 }
 
 /// The steps of a spawn that can fail.
+///
+/// ```
+/// use netrunner_core::message::Step;
+/// assert_eq!(Step::numbered(Step::Exec.number()), Some(Step::Exec));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Step {
     /// Making a shepherd.
@@ -81,6 +100,26 @@ const STEPS: [Step; 17] = [
 ];
 
 /// How a command ended.
+///
+/// ```
+/// use core::time::Duration;
+/// use netrunner_core::message::{CommandId, End, Exited, Fate, Pid, Reason, Usage};
+///
+/// // As the shepherd of `sleep 1` tells it.
+/// let exited = Exited {
+///     id: CommandId(1),
+///     pid: Pid(4711),
+///     end: End::Status(0),
+///     reason: Reason::Exited,
+///     wall: Duration::from_millis(1_003),
+///     usage: Usage { max_rss: 2 << 20, ..Usage::default() },
+///     leftovers: Vec::new(),
+///     survivors: Vec::new(),
+///     namespaced: false,
+///     fate: Fate::Idle,
+/// };
+/// assert!(exited.leftovers.is_empty());
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Exited {
     /// The command.
@@ -106,6 +145,16 @@ pub struct Exited {
 }
 
 /// The child's end.
+///
+/// ```
+/// use std::os::unix::process::ExitStatusExt as _;
+/// use std::process::ExitStatus;
+/// use netrunner_core::message::End;
+///
+/// // `exit(3)`, as `wait(2)` has it.
+/// let End::Status(status) = End::Status(3 << 8) else { unreachable!() };
+/// assert_eq!(ExitStatus::from_raw(status).code(), Some(3));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum End {
     /// The status as `wait4(2)` gave it.
@@ -115,6 +164,18 @@ pub enum End {
 }
 
 /// What becomes of the shepherd after a command.
+///
+/// ```
+/// use netrunner_core::message::{CommandId, Fate, Reason};
+/// use netrunner_core::supervise::{Action, Supervisor};
+/// use netrunner_core::{Time, spawn::Terms};
+///
+/// let mut shepherd = Supervisor::new();
+/// shepherd.handle_started(Time::from_nanos(0), CommandId(1), Terms::DEFAULT);
+/// shepherd.handle_empty();
+/// assert_eq!(shepherd.poll_action(), Some(Action::Report(Reason::Exited, Fate::Idle)));
+/// assert!(shepherd.handle_spawn().is_ok());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Fate {
     /// It is clean and takes the next command.
@@ -124,6 +185,14 @@ pub enum Fate {
 }
 
 /// Resource usage (`getrusage(2)`).
+///
+/// ```
+/// use core::time::Duration;
+/// use netrunner_core::message::Usage;
+///
+/// let usage = Usage { user: Duration::from_millis(3), max_rss: 2 << 20, ..Usage::default() };
+/// assert_eq!(usage.system, Duration::ZERO);
+/// ```
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Usage {
     /// Time in user mode.
@@ -144,6 +213,15 @@ pub struct Usage {
 
 impl Usage {
     /// The usage of two processes together: times add up, the larger resident set counts.
+    ///
+    /// ```
+    /// use netrunner_core::message::Usage;
+    ///
+    /// let shell = Usage { max_rss: 2 << 20, minor_faults: 100, ..Usage::default() };
+    /// let compiler = Usage { max_rss: 900 << 20, minor_faults: 5_000, ..Usage::default() };
+    /// let both = shell.and(compiler);
+    /// assert_eq!((both.max_rss, both.minor_faults), (900 << 20, 5_100));
+    /// ```
     #[must_use]
     pub fn and(self, other: Usage) -> Usage {
         Usage {
@@ -161,6 +239,13 @@ impl Usage {
 }
 
 /// A descendant by number and name.
+///
+/// ```
+/// use netrunner_core::message::{Pid, Process};
+///
+/// let left_over = Process { pid: Pid(4712), name: b"sleep".to_vec() };
+/// assert!(left_over.name.len() <= 15);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Process {
     /// Its number.
@@ -170,6 +255,14 @@ pub struct Process {
 }
 
 /// The most processes that one message names; of more, these are the first.
+///
+/// ```
+/// use netrunner_core::message::{MAX_NAMED, Pid, Process};
+///
+/// // A fork storm; what the report of its end names of it.
+/// let left_over = (1..=5_000).map(|pid| Process { pid: Pid(pid), name: b"storm".to_vec() });
+/// assert_eq!(left_over.take(MAX_NAMED).count(), 1_024);
+/// ```
 pub const MAX_NAMED: usize = 1024;
 
 /// The longest path in an event; longer ones are cut.
@@ -186,12 +279,23 @@ fn at_most(most: usize, from: &mut Reader<'_>) -> Result<Vec<u8>, WireError> {
 
 impl Step {
     /// Its number, on the wire and wherever else a step has to fit into a byte.
+    ///
+    /// ```
+    /// use netrunner_core::message::Step;
+    /// assert_ne!(Step::Clone.number(), Step::Exec.number());
+    /// ```
     pub fn number(self) -> u8 {
         let at = STEPS.iter().position(|&step| step == self).expect("every step is listed");
         at as u8
     }
 
     /// The step of this number.
+    ///
+    /// ```
+    /// use netrunner_core::message::Step;
+    /// assert_eq!(Step::numbered(0), Some(Step::Shepherd));
+    /// assert_eq!(Step::numbered(255), None);
+    /// ```
     pub fn numbered(number: u8) -> Option<Step> {
         STEPS.get(usize::from(number)).copied()
     }

@@ -22,12 +22,18 @@
 
 extern crate alloc;
 
+mod action;
 pub mod client;
 mod delays;
+mod encoded;
 mod ending;
 pub mod guard;
+mod ladder;
 pub mod message;
 pub mod namespace;
+mod order;
+mod placement;
+mod setup;
 pub mod spawn;
 mod strings;
 pub mod supervise;
@@ -41,13 +47,19 @@ pub use time::Time;
 /// place: a cached target dir may outlive the folder that it was built from.
 #[doc(hidden)]
 pub const SOURCES: &[(&str, &str)] = &[
+    ("action.rs", include_str!("action.rs")),
     ("client.rs", include_str!("client.rs")),
     ("delays.rs", include_str!("delays.rs")),
+    ("encoded.rs", include_str!("encoded.rs")),
     ("ending.rs", include_str!("ending.rs")),
     ("guard.rs", include_str!("guard.rs")),
+    ("ladder.rs", include_str!("ladder.rs")),
     ("lib.rs", include_str!("lib.rs")),
     ("message.rs", include_str!("message.rs")),
     ("namespace.rs", include_str!("namespace.rs")),
+    ("order.rs", include_str!("order.rs")),
+    ("placement.rs", include_str!("placement.rs")),
+    ("setup.rs", include_str!("setup.rs")),
     ("spawn.rs", include_str!("spawn.rs")),
     ("strings.rs", include_str!("strings.rs")),
     ("supervise.rs", include_str!("supervise.rs")),

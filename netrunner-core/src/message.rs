@@ -7,51 +7,56 @@
 
 use alloc::vec::Vec;
 
-pub use crate::ending::{End, Exited, Fate, MAX_NAMED, Process, SpawnFailed, Step, Usage};
 use crate::spawn::Spawn;
 use crate::wire::{self, Frame, Reader, WireError, Writer};
 
+pub use crate::ending::{End, Exited, Fate, MAX_NAMED, Process, SpawnFailed, Step, Usage};
+pub use crate::order::{Order, Session};
+
 /// The client's number for one command; a lane never sees the same one twice in a row.
+///
+/// ```
+/// use netrunner_core::message::{CommandId, Reason};
+/// use netrunner_core::supervise::Supervisor;
+/// use netrunner_core::{Time, spawn::Terms};
+///
+/// let (mut shepherd, now) = (Supervisor::new(), Time::from_nanos(0));
+/// shepherd.handle_started(now, CommandId(2), Terms::DEFAULT);
+/// // It was meant for the command before.
+/// shepherd.handle_stop(now, CommandId(1), Reason::Stopped);
+/// assert_eq!(shepherd.poll_action(), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct CommandId(pub u32);
 
 /// A process number as the shepherd sees it.
+///
+/// ```
+/// use netrunner_core::message::{Event, Pid};
+/// use netrunner_core::wire::{Inbox, MAX_EVENT};
+///
+/// // No process has the number 0, and `kill(2)` would take it for the whole group.
+/// let mut bytes = Vec::new();
+/// Event::Hello(Pid(0)).encode(&mut bytes);
+/// let mut inbox = Inbox::new(MAX_EVENT);
+/// inbox.room()[..bytes.len()].copy_from_slice(&bytes);
+/// inbox.filled(bytes.len());
+/// let frame = inbox.next_frame()?.expect("it is whole");
+/// assert!(Event::decode(frame).is_err());
+/// # Ok::<(), netrunner_core::wire::WireError>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Pid(pub u32);
 
-/// From the client to its guardian.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Order {
-    /// Become the guardian of the client whose pidfd comes with this; on a kernel without pidfds one
-    /// end of a socket, the other end of which the client keeps for as long as it needs a guardian.
-    Guard,
-    /// Fork a shepherd that serves the lane whose far end comes with this.
-    Bear(Session),
-    /// The client lives on and will ask for nothing more: its running commands are no reason to act. It
-    /// keeps the lane open beside them, for the end of the lane is the client's.
-    Retire,
-    /// `SIGKILL` this shepherd, which does not react, and of which the client has no pidfd.
-    Kill(Pid),
-    /// Commands get cgroups below the directory that comes with this. What nobody lives for there any
-    /// more, when the last shepherd has ended, is the guardian's to end.
-    Groups,
-    /// Tokens of a make jobserver are on loan to the client. With this come one end of a socket, the
-    /// reading end of the pipe in which the tokens are while they are at work, and the writing end of
-    /// make's. For each byte that comes down the socket the guardian gives one back and answers with a
-    /// byte. When the client is gone and nothing of its commands is left, it gives all of them back.
-    Loan,
-}
-
-/// The session that a new shepherd lives in.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Session {
-    /// One of its own, without a terminal.
-    Own,
-    /// The client's, for commands that use its terminal.
-    Client,
-}
-
 /// From the client to a shepherd.
+///
+/// ```
+/// use netrunner_core::message::{CommandId, Reason, Request};
+///
+/// let mut bytes = Vec::new();
+/// Request::Signal(CommandId(1), 10).encode(&mut bytes);
+/// Request::Stop(CommandId(1), Reason::Timeout).encode(&mut bytes);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Request<'a> {
     /// Start a command; the passed descriptors come with it in the order of its placements.
@@ -67,6 +72,23 @@ pub enum Request<'a> {
 }
 
 /// Why a command is over. The first cause wins.
+///
+/// ```
+/// use netrunner_core::message::{CommandId, Fate, Reason};
+/// use netrunner_core::supervise::{Action, Supervisor};
+/// use netrunner_core::{Time, spawn::Terms};
+///
+/// let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+/// shepherd.handle_started(now, id, Terms::DEFAULT);
+/// shepherd.handle_stop(now, id, Reason::OutputLimit);
+/// shepherd.handle_kill(now, id);
+/// shepherd.handle_empty();
+/// let mut last = None;
+/// while let Some(action) = shepherd.poll_action() {
+///     last = Some(action);
+/// }
+/// assert_eq!(last, Some(Action::Report(Reason::OutputLimit, Fate::Idle)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Reason {
     /// The child ended without NetRunner's doing.
@@ -84,6 +106,14 @@ pub enum Reason {
 }
 
 /// From a shepherd to the client.
+///
+/// ```
+/// use netrunner_core::message::{CommandId, Event, Pid};
+///
+/// let mut bytes = Vec::new();
+/// Event::Hello(Pid(100)).encode(&mut bytes);
+/// Event::Spawned(CommandId(1), Pid(101)).encode(&mut bytes);
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Event {
     /// The first words on each lane, with the shepherd's pidfd if the kernel has such. The version of
@@ -115,31 +145,32 @@ const REASONS: [Reason; 6] = [
     Reason::Stopped,
     Reason::Killed,
 ];
-mod kind {
+
+pub(crate) mod kind {
     //! The kinds of frames. Numbers are never reused.
-    pub(super) const SPAWN: u8 = 1;
-    pub(super) const SIGNAL: u8 = 2;
-    pub(super) const STOP: u8 = 3;
-    pub(super) const KILL: u8 = 4;
-    pub(super) const DETACH: u8 = 5;
-    pub(super) const GUARD: u8 = 32;
-    pub(super) const BEAR: u8 = 33;
-    pub(super) const RETIRE: u8 = 34;
-    pub(super) const KILL_SHEPHERD: u8 = 35;
-    pub(super) const GROUPS: u8 = 36;
-    pub(super) const LOAN: u8 = 37;
-    pub(super) const HELLO: u8 = 64;
-    pub(super) const SPAWNED: u8 = 65;
-    pub(super) const SPAWN_FAILED: u8 = 66;
-    pub(super) const EXITED: u8 = 67;
-    pub(super) const DETACHED: u8 = 68;
-    pub(super) const HANDLE: u8 = 69;
-    pub(super) const STOPPED: u8 = 70;
-    pub(super) const CONTINUED: u8 = 71;
+    pub(crate) const SPAWN: u8 = 1;
+    pub(crate) const SIGNAL: u8 = 2;
+    pub(crate) const STOP: u8 = 3;
+    pub(crate) const KILL: u8 = 4;
+    pub(crate) const DETACH: u8 = 5;
+    pub(crate) const GUARD: u8 = 32;
+    pub(crate) const BEAR: u8 = 33;
+    pub(crate) const RETIRE: u8 = 34;
+    pub(crate) const KILL_SHEPHERD: u8 = 35;
+    pub(crate) const GROUPS: u8 = 36;
+    pub(crate) const LOAN: u8 = 37;
+    pub(crate) const HELLO: u8 = 64;
+    pub(crate) const SPAWNED: u8 = 65;
+    pub(crate) const SPAWN_FAILED: u8 = 66;
+    pub(crate) const EXITED: u8 = 67;
+    pub(crate) const DETACHED: u8 = 68;
+    pub(crate) const HANDLE: u8 = 69;
+    pub(crate) const STOPPED: u8 = 70;
+    pub(crate) const CONTINUED: u8 = 71;
 }
 
 /// Holds a frame to the number of descriptors that its message needs.
-fn expect(frame: &Frame<'_>, descriptors: usize) -> Result<(), WireError> {
+pub(crate) fn expect(frame: &Frame<'_>, descriptors: usize) -> Result<(), WireError> {
     if usize::from(frame.descriptors) == descriptors { Ok(()) } else { Err(WireError::Descriptors) }
 }
 
@@ -151,55 +182,13 @@ fn signal(from: &mut Reader<'_>) -> Result<u8, WireError> {
     }
 }
 
-impl Order {
-    /// How many descriptors travel with it.
-    pub fn descriptors(&self) -> usize {
-        match self {
-            Order::Guard | Order::Bear(_) | Order::Groups => 1,
-            Order::Loan => 3,
-            Order::Retire | Order::Kill(_) => 0,
-        }
-    }
-
-    /// Appends its frame to `out`.
-    pub fn encode(&self, out: &mut Vec<u8>) {
-        match self {
-            Order::Guard => wire::frame(out, kind::GUARD, 1, |_| ()),
-            Order::Bear(session) => wire::frame(out, kind::BEAR, 1, |out| {
-                out.u8(match session {
-                    Session::Own => 0,
-                    Session::Client => 1,
-                });
-            }),
-            Order::Retire => wire::frame(out, kind::RETIRE, 0, |_| ()),
-            Order::Kill(pid) => wire::frame(out, kind::KILL_SHEPHERD, 0, |out| out.u32(pid.0)),
-            Order::Groups => wire::frame(out, kind::GROUPS, 1, |_| ()),
-            Order::Loan => wire::frame(out, kind::LOAN, 3, |_| ()),
-        }
-    }
-
-    /// Reads it from a frame.
-    pub fn decode(frame: Frame<'_>) -> Result<Order, WireError> {
-        let order = Reader::whole(frame.payload, |from| match frame.kind {
-            kind::GUARD => Ok(Order::Guard),
-            kind::BEAR => match from.u8()? {
-                0 => Ok(Order::Bear(Session::Own)),
-                1 => Ok(Order::Bear(Session::Client)),
-                _ => Err(WireError::Malformed),
-            },
-            kind::RETIRE => Ok(Order::Retire),
-            kind::KILL_SHEPHERD => Ok(Order::Kill(Pid::decode(from)?)),
-            kind::GROUPS => Ok(Order::Groups),
-            kind::LOAN => Ok(Order::Loan),
-            other => Err(WireError::UnknownKind(other)),
-        })?;
-        expect(&frame, order.descriptors())?;
-        Ok(order)
-    }
-}
-
 impl<'a> Request<'a> {
     /// How many descriptors travel with it.
+    ///
+    /// ```
+    /// use netrunner_core::message::{CommandId, Request};
+    /// assert_eq!(Request::Kill(CommandId(1)).descriptors(), 0);
+    /// ```
     pub fn descriptors(&self) -> usize {
         match self {
             Request::Spawn(spawn) => spawn.descriptors.passed(),
@@ -208,6 +197,15 @@ impl<'a> Request<'a> {
     }
 
     /// Appends its frame to `out`.
+    ///
+    /// ```
+    /// use netrunner_core::message::{CommandId, Request};
+    /// use netrunner_core::wire::HEADER;
+    ///
+    /// let mut bytes = Vec::new();
+    /// Request::Detach(CommandId(1)).encode(&mut bytes);
+    /// assert_eq!(bytes[HEADER..], 1_u32.to_le_bytes());
+    /// ```
     pub fn encode(&self, out: &mut Vec<u8>) {
         match self {
             Request::Spawn(spawn) => {
@@ -227,6 +225,21 @@ impl<'a> Request<'a> {
     }
 
     /// Reads it from a frame.
+    ///
+    /// ```
+    /// use netrunner_core::message::{CommandId, Request};
+    /// use netrunner_core::wire::{Inbox, MAX_REQUEST, WireError};
+    ///
+    /// // There is no signal of this number.
+    /// let mut bytes = Vec::new();
+    /// Request::Signal(CommandId(1), 65).encode(&mut bytes);
+    /// let mut inbox = Inbox::new(MAX_REQUEST);
+    /// inbox.room()[..bytes.len()].copy_from_slice(&bytes);
+    /// inbox.filled(bytes.len());
+    /// let frame = inbox.next_frame()?.expect("it is whole");
+    /// assert_eq!(Request::decode(frame), Err(WireError::Malformed));
+    /// # Ok::<(), WireError>(())
+    /// ```
     pub fn decode(frame: Frame<'a>) -> Result<Request<'a>, WireError> {
         let request = Reader::whole(frame.payload, |from| match frame.kind {
             kind::SPAWN => Spawn::decode(from).map(Request::Spawn),
@@ -248,6 +261,12 @@ impl<'a> Request<'a> {
 
 impl Event {
     /// How many descriptors may travel with it: a pidfd, where the kernel has such.
+    ///
+    /// ```
+    /// use netrunner_core::message::{CommandId, Event, Pid};
+    /// assert_eq!(Event::Hello(Pid(100)).descriptors(), 1);
+    /// assert_eq!(Event::Detached(CommandId(1)).descriptors(), 0);
+    /// ```
     pub fn descriptors(&self) -> usize {
         match self {
             Event::Hello(_) | Event::Handle(_) => 1,
@@ -261,11 +280,35 @@ impl Event {
     }
 
     /// Appends its frame to `out`, with as many descriptors to come as may travel with it.
+    ///
+    /// ```
+    /// use netrunner_core::message::{Event, Pid};
+    /// use netrunner_core::wire::VERSION;
+    ///
+    /// let mut bytes = Vec::new();
+    /// Event::Hello(Pid(100)).encode(&mut bytes);
+    /// assert_eq!(bytes[0], VERSION);
+    /// ```
     pub fn encode(&self, out: &mut Vec<u8>) {
         self.encode_with(self.descriptors(), out);
     }
 
     /// Appends its frame to `out`, with no descriptor to come.
+    ///
+    /// ```
+    /// use netrunner_core::message::{Event, Pid};
+    /// use netrunner_core::wire::{Inbox, MAX_EVENT};
+    ///
+    /// // From a kernel without pidfds.
+    /// let mut bytes = Vec::new();
+    /// Event::Hello(Pid(100)).encode_bare(&mut bytes);
+    /// let mut inbox = Inbox::new(MAX_EVENT);
+    /// inbox.room()[..bytes.len()].copy_from_slice(&bytes);
+    /// inbox.filled(bytes.len());
+    /// let frame = inbox.next_frame()?.expect("it is whole");
+    /// assert_eq!(frame.descriptors, 0);
+    /// # Ok::<(), netrunner_core::wire::WireError>(())
+    /// ```
     pub fn encode_bare(&self, out: &mut Vec<u8>) {
         self.encode_with(0, out);
     }
@@ -298,6 +341,20 @@ impl Event {
     }
 
     /// Reads it from a frame.
+    ///
+    /// ```
+    /// use netrunner_core::message::{CommandId, Event};
+    /// use netrunner_core::wire::{Inbox, MAX_EVENT};
+    ///
+    /// let mut bytes = Vec::new();
+    /// Event::Stopped(CommandId(1), 19).encode(&mut bytes);
+    /// let mut inbox = Inbox::new(MAX_EVENT);
+    /// inbox.room()[..bytes.len()].copy_from_slice(&bytes);
+    /// inbox.filled(bytes.len());
+    /// let frame = inbox.next_frame()?.expect("it is whole");
+    /// assert_eq!(Event::decode(frame)?, Event::Stopped(CommandId(1), 19));
+    /// # Ok::<(), netrunner_core::wire::WireError>(())
+    /// ```
     pub fn decode(frame: Frame<'_>) -> Result<Event, WireError> {
         let event = Reader::whole(frame.payload, |from| match frame.kind {
             kind::HELLO => Ok(Event::Hello(Pid::decode(from)?)),

@@ -3,6 +3,14 @@
 use crate::wire::{Reader, WireError, Writer};
 
 /// A PID namespace of the command's own.
+///
+/// ```
+/// use netrunner_core::namespace::{Namespace, Need, Proc};
+///
+/// // Without one the command is not started; `ps` sees in it what is outside as well.
+/// let namespace = Namespace { need: Need::Required, proc: Proc::Shared };
+/// assert_ne!(namespace, Namespace { proc: Proc::Own, ..namespace });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Namespace {
     /// What becomes of the command where it can't be had.
@@ -12,6 +20,12 @@ pub struct Namespace {
 }
 
 /// What becomes of a command whose namespace can't be had.
+///
+/// ```
+/// use netrunner_core::namespace::{Namespace, Need, Proc};
+/// let namespace = Namespace { need: Need::IfAvailable, proc: Proc::Shared };
+/// assert_ne!(namespace.need, Need::Required);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Need {
     /// It is not started.
@@ -21,6 +35,12 @@ pub enum Need {
 }
 
 /// The `/proc` of a command in a namespace.
+///
+/// ```
+/// use netrunner_core::namespace::{Namespace, Need, Proc};
+/// let namespace = Namespace { need: Need::Required, proc: Proc::Own };
+/// assert_ne!(namespace.proc, Proc::Shared);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Proc {
     /// That of everybody, with the numbers that processes have outside.

@@ -8,11 +8,42 @@ use core::time::Duration;
 
 use crate::message::CommandId;
 use crate::namespace::Namespace;
-pub use crate::strings::{Strings, StringsBuf};
 use crate::terminal::Terminal;
-use crate::wire::{MAX_DESCRIPTORS, Reader, WireError, Writer};
+use crate::wire::{Reader, WireError, Writer};
+
+pub use crate::encoded::Encoded;
+pub use crate::placement::{MAX_PLACEMENTS, Place, Placement, Placements, Source};
+pub use crate::setup::{Groups, Setup, Setups};
+pub use crate::strings::{Strings, StringsBuf};
 
 /// A request to start one command.
+///
+/// ```
+/// use netrunner_core::message::{CommandId, Request};
+/// use netrunner_core::spawn::{
+///     Environment, Notify, Placements, Setups, Spawn, StringsBuf, Terms,
+/// };
+///
+/// let mut arguments = StringsBuf::new();
+/// arguments.push(&[b"sleep"]);
+/// arguments.push(&[b"1"]);
+/// let request = Request::Spawn(Spawn {
+///     id: CommandId(1),
+///     notify: Notify::Start,
+///     terms: Terms::DEFAULT,
+///     terminal: None,
+///     program: c"sleep",
+///     directory: None,
+///     arguments: arguments.as_strings(),
+///     environment: Environment::Unchanged,
+///     descriptors: Placements::Listed(&[]),
+///     setup: Setups::Listed(&[]),
+///     cgroup: None,
+///     namespace: None,
+/// });
+/// let mut bytes = Vec::new();
+/// request.encode(&mut bytes);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Spawn<'a> {
     /// The client's name for the command, in every later message about it.
@@ -45,6 +76,15 @@ pub struct Spawn<'a> {
 ///
 /// Most commands of a client get the same one, and it is most of their request. So a shepherd keeps the
 /// last one that it was sent, and the next request may refer to it.
+///
+/// ```
+/// use netrunner_core::spawn::{Environment, StringsBuf};
+///
+/// let mut strings = StringsBuf::new();
+/// strings.push(&[b"PATH", b"=", b"/usr/bin:/bin"]);
+/// let environment = Environment::Listed(strings.as_strings());
+/// assert_ne!(environment, Environment::Unchanged);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Environment<'a> {
     /// This one.
@@ -55,9 +95,28 @@ pub enum Environment<'a> {
 }
 
 /// The longest environment that a shepherd keeps, in bytes: an idle one is to stay small.
+///
+/// ```
+/// use netrunner_core::spawn::{REMEMBERED, StringsBuf};
+///
+/// let mut strings = StringsBuf::new();
+/// strings.push(&[b"BLOB=", &[b'x'; REMEMBERED]]);
+/// // The next request has to list it again.
+/// assert!(strings.bytes() > REMEMBERED);
+/// ```
 pub const REMEMBERED: usize = 32 << 10;
 
 /// Which messages the client wants about a command.
+///
+/// ```
+/// use netrunner_core::{client::Conversation, message::CommandId, spawn::Notify};
+///
+/// // Of a command whose output alone is wanted one message is enough.
+/// let mut lane = Conversation::new();
+/// lane.begin(CommandId(1), Notify::End)?;
+/// assert!(!lane.awaits_start());
+/// # Ok::<(), netrunner_core::client::OutOfTurn>(())
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Notify {
     /// `Spawned` once the program is executed, then the end.
@@ -67,6 +126,14 @@ pub enum Notify {
 }
 
 /// The times and the manner of a command's end.
+///
+/// ```
+/// use core::time::Duration;
+/// use netrunner_core::spawn::Terms;
+///
+/// let terms = Terms { timeout: Some(Duration::from_secs(60)), ..Terms::DEFAULT };
+/// assert_eq!(terms.grace, Duration::from_secs(5));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct Terms {
     /// From the spawn until the stop ladder begins.
@@ -83,6 +150,18 @@ pub struct Terms {
 }
 
 /// What is done with descendants that outlive the child.
+///
+/// ```
+/// use netrunner_core::supervise::Supervisor;
+/// use netrunner_core::{Time, message::CommandId, spawn::{Leftovers, Terms}};
+///
+/// let (mut shepherd, now) = (Supervisor::new(), Time::from_nanos(0));
+/// let terms = Terms { leftovers: Leftovers::Wait, ..Terms::DEFAULT };
+/// shepherd.handle_started(now, CommandId(1), terms);
+/// shepherd.handle_child_ended(now);
+/// // Something outlives the child, and nothing is done about it.
+/// assert_eq!(shepherd.poll_action(), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Leftovers {
     /// They are stopped.
@@ -93,279 +172,14 @@ pub enum Leftovers {
     Keep,
 }
 
-/// The most placements that one request can hold: twice what can be passed with it, so that the work
-/// of planning them, which grows with their square, stays small.
-pub const MAX_PLACEMENTS: usize = 2 * MAX_DESCRIPTORS;
-
-/// One descriptor of the command.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Placement {
-    /// What it becomes.
-    pub place: Place,
-    /// Where it comes from.
-    pub source: Source,
-}
-
-/// What a descriptor becomes in the child.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The directory that the child starts from; not open in the program.
-    Directory,
-    /// The terminal of a session that the child leads, instead of a group in the shepherd's session;
-    /// not open in the program. It is always passed.
-    Terminal,
-    /// This descriptor number.
-    Number(u32),
-    /// The directory of the cgroup that the child starts in; not open in the program.
-    Cgroup,
-    /// The directory above that, from which the shepherd removes it; not open in the program.
-    CgroupAbove,
-}
-
-/// Where a descriptor comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// The next descriptor that came with the frame.
-    Passed,
-    /// `/dev/null`.
-    Null,
-    /// Nowhere: the number is closed in the child.
-    Closed,
-}
-
-/// One thing that the child does to itself before it executes the program.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Setup<'a> {
-    /// `umask(2)`.
-    Umask(u32),
-    /// `nice(2)`: relative to the guardian's niceness.
-    Nice(i32),
-    /// `setrlimit(2)`.
-    Limit {
-        /// `RLIMIT_…`.
-        resource: u32,
-        /// The soft limit.
-        soft: u64,
-        /// The hard limit.
-        hard: u64,
-    },
-    /// `setgroups(2)`.
-    Groups(Groups<'a>),
-    /// `setgid(2)`: real, effective and saved.
-    Gid(u32),
-    /// `setuid(2)`: real, effective and saved.
-    Uid(u32),
-    /// `PR_SET_NO_NEW_PRIVS`.
-    NoNewPrivileges,
-}
-
-/// The command's descriptors.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Placements<'a> {
-    /// As the client has them.
-    Listed(&'a [Placement]),
-    /// As they were received.
-    Received(Encoded<'a>),
-}
-
-/// What the child does to itself.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Setups<'a> {
-    /// As the client has it.
-    Listed(&'a [Setup<'a>]),
-    /// As it was received.
-    Received(Encoded<'a>),
-}
-
-/// A list in the bytes of a frame, checked when it was decoded.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Encoded<'a> {
-    block: &'a [u8],
-    count: usize,
-}
-
-impl<'a> Encoded<'a> {
-    fn decode<T>(
-        from: &mut Reader<'a>,
-        item: impl Fn(&mut Reader<'a>) -> Result<T, WireError>,
-    ) -> Result<Encoded<'a>, WireError> {
-        let block = from.bytes()?;
-        let mut count = 0;
-        Reader::whole(block, |reader| {
-            while !reader.is_empty() {
-                item(reader)?;
-                count += 1;
-            }
-            Ok(())
-        })?;
-        Ok(Encoded { block, count })
-    }
-
-    fn iter<T>(
-        self,
-        item: impl Fn(&mut Reader<'a>) -> Result<T, WireError>,
-    ) -> impl Iterator<Item = T> {
-        let mut rest = Reader::over(self.block);
-        core::iter::from_fn(move || if rest.is_empty() { None } else { item(&mut rest).ok() })
-    }
-}
-
-impl<'a> Placements<'a> {
-    /// How many there are.
-    pub fn len(&self) -> usize {
-        match self {
-            Placements::Listed(list) => list.len(),
-            Placements::Received(list) => list.count,
-        }
-    }
-
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.len() == 0
-    }
-
-    /// How many descriptors come with the frame.
-    pub fn passed(&self) -> usize {
-        self.iter().filter(|placement| placement.source == Source::Passed).count()
-    }
-
-    /// One by one.
-    pub fn iter(&self) -> impl Iterator<Item = Placement> + use<'a> {
-        let (listed, received) = match *self {
-            Placements::Listed(list) => (list, None),
-            Placements::Received(list) => (&[][..], Some(list)),
-        };
-        let received = received.map(|list| list.iter(Placement::decode)).into_iter().flatten();
-        listed.iter().copied().chain(received)
-    }
-}
-
-impl<'a> Setups<'a> {
-    /// One by one.
-    pub fn iter(&self) -> impl Iterator<Item = Setup<'a>> + use<'a> {
-        let (listed, received) = match *self {
-            Setups::Listed(list) => (list, None),
-            Setups::Received(list) => (&[][..], Some(list)),
-        };
-        let received = received.map(|list| list.iter(Setup::decode)).into_iter().flatten();
-        listed.iter().copied().chain(received)
-    }
-}
-
-impl Placement {
-    fn encode(self, out: &mut Writer<'_>) {
-        match self.place {
-            Place::Directory => out.u8(0),
-            Place::Number(number) => {
-                out.u8(1);
-                out.u32(number);
-            }
-            Place::Cgroup => out.u8(2),
-            Place::CgroupAbove => out.u8(3),
-            Place::Terminal => out.u8(4),
-        }
-        out.u8(match self.source {
-            Source::Passed => 0,
-            Source::Null => 1,
-            Source::Closed => 2,
-        });
-    }
-
-    fn decode(from: &mut Reader<'_>) -> Result<Placement, WireError> {
-        let place = match from.u8()? {
-            0 => Place::Directory,
-            1 => Place::Number(from.u32()?),
-            2 => Place::Cgroup,
-            3 => Place::CgroupAbove,
-            4 => Place::Terminal,
-            _ => return Err(WireError::Malformed),
-        };
-        let source = match from.u8()? {
-            0 => Source::Passed,
-            1 => Source::Null,
-            2 => Source::Closed,
-            _ => return Err(WireError::Malformed),
-        };
-        Ok(Placement { place, source })
-    }
-}
-
-/// A list of group numbers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Groups<'a> {
-    /// As the client has it.
-    Listed(&'a [u32]),
-    /// As it was received: little endian, four bytes each.
-    Received(&'a [u8]),
-}
-
-impl<'a> Groups<'a> {
-    /// One by one.
-    pub fn iter(&self) -> impl Iterator<Item = u32> + use<'a> {
-        let (listed, received) = match *self {
-            Groups::Listed(list) => (list, &[][..]),
-            Groups::Received(block) => (&[][..], block),
-        };
-        let received = received
-            .chunks_exact(4)
-            .map(|four| u32::from_le_bytes([four[0], four[1], four[2], four[3]]));
-        listed.iter().copied().chain(received)
-    }
-}
-
-impl<'a> Setup<'a> {
-    fn encode(&self, out: &mut Writer<'_>) {
-        match *self {
-            Setup::Umask(mask) => {
-                out.u8(0);
-                out.u32(mask);
-            }
-            Setup::Nice(by) => {
-                out.u8(1);
-                out.i32(by);
-            }
-            Setup::Limit { resource, soft, hard } => {
-                out.u8(2);
-                out.u32(resource);
-                out.u64(soft);
-                out.u64(hard);
-            }
-            Setup::Groups(groups) => {
-                out.u8(3);
-                out.u32(u32::try_from(groups.iter().count()).expect("fewer groups than 4 GiB"));
-                groups.iter().for_each(|group| out.u32(group));
-            }
-            Setup::Gid(gid) => {
-                out.u8(4);
-                out.u32(gid);
-            }
-            Setup::Uid(uid) => {
-                out.u8(5);
-                out.u32(uid);
-            }
-            Setup::NoNewPrivileges => out.u8(6),
-        }
-    }
-
-    fn decode(from: &mut Reader<'a>) -> Result<Setup<'a>, WireError> {
-        Ok(match from.u8()? {
-            0 => Setup::Umask(from.u32()?),
-            1 => Setup::Nice(from.i32()?),
-            2 => Setup::Limit { resource: from.u32()?, soft: from.u64()?, hard: from.u64()? },
-            3 => {
-                let length = (from.u32()? as usize).checked_mul(4).ok_or(WireError::Malformed)?;
-                Setup::Groups(Groups::Received(from.take(length)?))
-            }
-            4 => Setup::Gid(from.u32()?),
-            5 => Setup::Uid(from.u32()?),
-            6 => Setup::NoNewPrivileges,
-            _ => return Err(WireError::Malformed),
-        })
-    }
-}
-
 impl<'a> Environment<'a> {
     /// The strings, if they are here.
+    ///
+    /// ```
+    /// use netrunner_core::spawn::{Environment, Strings};
+    /// assert_eq!(Environment::Unchanged.listed(), None);
+    /// assert_eq!(Environment::Listed(Strings::EMPTY).listed(), Some(Strings::EMPTY));
+    /// ```
     pub fn listed(&self) -> Option<Strings<'a>> {
         match *self {
             Environment::Listed(strings) => Some(strings),
@@ -375,6 +189,22 @@ impl<'a> Environment<'a> {
 }
 
 impl Terms {
+    /// Those of a command of which nothing else is said: no timeout, five seconds of grace after
+    /// `SIGTERM`, and what outlives the child is stopped.
+    ///
+    /// ```
+    /// use netrunner_core::spawn::{Leftovers, Terms};
+    /// assert_eq!(Terms::DEFAULT.timeout, None);
+    /// assert_eq!(Terms::DEFAULT.leftovers, Leftovers::Stop);
+    /// ```
+    pub const DEFAULT: Terms = Terms {
+        timeout: None,
+        grace: Duration::from_secs(5),
+        stop_signal: 15,
+        leftover_signal: None,
+        leftovers: Leftovers::Stop,
+    };
+
     fn encode(&self, out: &mut Writer<'_>) {
         out.option(self.timeout, Writer::duration);
         out.duration(self.grace);

@@ -5,78 +5,43 @@
 //! [`Supervisor::deadline`]. The machine never learns process numbers: it knows whether the child
 //! lives, whether anything else lives, and what time it is.
 //!
-//! The ladder of a command, every rung reached by the shepherd's own clock:
-//!
-//! ```text
-//!           child ends, others live           20 ms over
-//!   Calm ───────────────────────▶ Settling ───────────────┐
-//!    │ stop, timeout, client gone                         ▼
-//!    ├──────────────────────────────────────────────▶  Asked  stop signal + CONT to the tree
-//!    │ kill                                               │ grace over, or kill
-//!    └───────────────────────────────────────────────▶ Killing  sweep after sweep until nothing
-//!                                                             lives, or the client is told what does
-//! ```
+//! How the end of a command is brought about, rung by rung, is in `ladder.rs`.
 
 use alloc::collections::VecDeque;
-use core::time::Duration;
 
 use crate::Time;
 use crate::delays::{SWEEP_PAUSE, SWEEP_PAUSE_LATE, SWEEP_PAUSE_MAX};
+use crate::ladder::{Child, Command, Ladder, SIGWINCH};
 use crate::message::{CommandId, Fate, Reason};
 use crate::spawn::{Leftovers, Terms};
 
+pub use crate::action::{Action, OutOfTurn, Standing};
 pub use crate::delays::{HANDLE_AFTER, HANGING_UP, SETTLING, SWEEPING};
 
-/// Those that have the same number on every system that NetRunner runs on, and SIGCONT.
-const SIGKILL: u8 = 9;
-const SIGWINCH: u8 = 28;
-const SIGCONT: u8 = if cfg!(target_os = "linux") { 18 } else { 19 };
-
-/// What the machine asks its shell to do, in order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Action {
-    /// Send a signal to the child's group.
-    SignalGroup(u8),
-    /// Send a signal to the group and to every descendant outside it.
-    SignalTree(u8),
-    /// `SIGKILL` for what one call reaches: the child's group, and the cgroup.
-    Strike,
-    /// One pass of `SIGKILL` over everything that lives.
-    Sweep,
-    /// Send `Handle`, unless the child is reaped.
-    Handle(CommandId),
-    /// Write down what lives beside the child, for the report.
-    NoteLeftovers,
-    /// Reap the child if it has ended and send `Exited`.
-    Report(Reason, Fate),
-    /// Send `Detached`.
-    Detached(CommandId),
-    /// Send `Stopped`.
-    Stopped(CommandId, u8),
-    /// Send `Continued`.
-    Continued(CommandId),
-    /// Close the lane and listen for the client no more.
-    LetGo,
-    /// End the process.
-    Quit,
-}
-
-/// What the guardian must know of a shepherd, should the client go.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Standing {
-    /// It has no command, and must go with the client.
-    Idle,
-    /// It must be done this long after the client has gone.
-    Busy(Duration),
-    /// It stays beside what was kept on purpose.
-    Kept,
-}
-
-/// The request came out of turn; the peer is broken or hostile.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct OutOfTurn;
-
 /// The state of one shepherd.
+///
+/// ```
+/// use netrunner_core::message::{CommandId, Fate, Reason};
+/// use netrunner_core::supervise::{Action, Supervisor};
+/// use netrunner_core::{Time, spawn::Terms};
+///
+/// let (mut shepherd, id, start) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+/// shepherd.handle_started(start, id, Terms::DEFAULT);
+/// // The client wants it stopped, but the child is deaf.
+/// shepherd.handle_stop(start, id, Reason::Stopped);
+/// shepherd.handle_timeout(start.after(Terms::DEFAULT.grace));
+/// // The kill has reached it, and nothing else lives.
+/// shepherd.handle_empty();
+///
+/// let mut done = Vec::new();
+/// while let Some(action) = shepherd.poll_action() {
+///     done.push(action);
+/// }
+/// let report = Action::Report(Reason::Stopped, Fate::Idle);
+/// let (term, cont) = (Action::SignalTree(15), Action::SignalTree(18));
+/// # let cont = if cfg!(target_os = "linux") { cont } else { Action::SignalTree(19) };
+/// assert_eq!(done, [term, cont, Action::Strike, report]);
+/// ```
 #[derive(Clone, Debug, Hash)]
 pub struct Supervisor {
     phase: Phase,
@@ -102,42 +67,6 @@ enum Phase {
     Over,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-struct Command {
-    id: CommandId,
-    terms: Terms,
-    timeout_at: Option<Time>,
-    child: Child,
-    reason: Option<Reason>,
-    ladder: Ladder,
-    /// When the client gets the child's pidfd, unless the ladder has begun by then.
-    handle_at: Option<Time>,
-    /// When what is waited for counts as left over.
-    note_at: Option<Time>,
-    leftovers: Noted,
-}
-
-/// Whether what outlived the child is written down.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Noted {
-    No,
-    Yes,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Child {
-    Lives,
-    Ended,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-enum Ladder {
-    Calm,
-    Settling { until: Time },
-    Asked { kill_at: Time, again_at: Option<Time> },
-    Killing { again_at: Time, pause: Duration, tell_at: Option<Time> },
-}
-
 impl Default for Supervisor {
     fn default() -> Self {
         Supervisor::new()
@@ -146,31 +75,51 @@ impl Default for Supervisor {
 
 impl Supervisor {
     /// A shepherd without a command, with its client there.
+    ///
+    /// ```
+    /// use netrunner_core::supervise::Supervisor;
+    /// assert!(Supervisor::new().client_is_here());
+    /// ```
     pub fn new() -> Supervisor {
         Supervisor { phase: Phase::Idle, client: Client::Here, actions: VecDeque::new() }
     }
 
     /// The next thing to do.
+    ///
+    /// ```
+    /// use netrunner_core::supervise::Supervisor;
+    /// // Nothing has happened.
+    /// assert_eq!(Supervisor::new().poll_action(), None);
+    /// ```
     pub fn poll_action(&mut self) -> Option<Action> {
         self.actions.pop_front()
     }
 
     /// When [`Supervisor::handle_timeout`] is due; never while there is nothing to wait for.
+    ///
+    /// ```
+    /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
+    /// # use core::time::Duration;
+    /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+    /// shepherd.handle_started(now, id, Terms { timeout: Some(Duration::from_millis(30)), ..Terms::DEFAULT });
+    /// assert_eq!(shepherd.deadline(), Some(now.after(Duration::from_millis(30))));
+    /// ```
     pub fn deadline(&self) -> Option<Time> {
         match &self.phase {
             Phase::Idle | Phase::Staying | Phase::Over => None,
-            Phase::Busy(command) => match command.ladder {
-                Ladder::Calm => {
-                    earlier(command.timeout_at, earlier(command.note_at, command.handle_at))
-                }
-                Ladder::Settling { until } => Some(until),
-                Ladder::Asked { kill_at, again_at } => earlier(Some(kill_at), again_at),
-                Ladder::Killing { again_at, tell_at, .. } => earlier(Some(again_at), tell_at),
-            },
+            Phase::Busy(command) => command.deadline(),
         }
     }
 
     /// What the guardian is to know.
+    ///
+    /// ```
+    /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
+    /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+    /// shepherd.handle_started(now, id, Terms::DEFAULT);
+    /// shepherd.handle_detach(id);
+    /// assert_eq!(shepherd.standing(), Standing::Kept);
+    /// ```
     pub fn standing(&self) -> Standing {
         match &self.phase {
             Phase::Idle | Phase::Over => Standing::Idle,
@@ -180,11 +129,24 @@ impl Supervisor {
     }
 
     /// Whether the client is still listened to.
+    ///
+    /// ```
+    /// use netrunner_core::{Time, supervise::Supervisor};
+    ///
+    /// let mut shepherd = Supervisor::new();
+    /// shepherd.handle_client_gone(Time::from_nanos(0));
+    /// assert!(!shepherd.client_is_here());
+    /// ```
     pub fn client_is_here(&self) -> bool {
         self.client == Client::Here
     }
 
     /// A request to spawn arrived. `Err` means that a command is still there.
+    ///
+    /// ```
+    /// use netrunner_core::supervise::Supervisor;
+    /// assert!(Supervisor::new().handle_spawn().is_ok());
+    /// ```
     pub fn handle_spawn(&mut self) -> Result<(), OutOfTurn> {
         match self.phase {
             Phase::Idle => Ok(()),
@@ -193,23 +155,27 @@ impl Supervisor {
     }
 
     /// The shell has started the command of the last [`Supervisor::handle_spawn`].
+    ///
+    /// ```
+    /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
+    /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+    /// shepherd.handle_started(now, id, Terms::DEFAULT);
+    /// assert!(shepherd.handle_spawn().is_err());
+    /// ```
     pub fn handle_started(&mut self, now: Time, id: CommandId, terms: Terms) {
         assert_eq!(self.phase, Phase::Idle, "a command was started beside another");
-        let command = Command {
-            id,
-            terms,
-            timeout_at: terms.timeout.map(|timeout| now.after(timeout)),
-            child: Child::Lives,
-            reason: None,
-            ladder: Ladder::Calm,
-            handle_at: Some(now.after(HANDLE_AFTER)),
-            note_at: None,
-            leftovers: Noted::No,
-        };
-        self.phase = Phase::Busy(command);
+        self.phase = Phase::Busy(Command::new(now, id, terms));
     }
 
     /// The client wants the child's group to get a signal.
+    ///
+    /// ```
+    /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
+    /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+    /// shepherd.handle_started(now, id, Terms::DEFAULT);
+    /// shepherd.handle_signal(id, 10);
+    /// assert_eq!(shepherd.poll_action(), Some(Action::SignalGroup(10)));
+    /// ```
     pub fn handle_signal(&mut self, id: CommandId, signal: u8) {
         if self.command(id).is_some_and(|command| command.child == Child::Lives) {
             self.actions.push_back(Action::SignalGroup(signal));
@@ -217,6 +183,14 @@ impl Supervisor {
     }
 
     /// The client wants the command stopped, for this reason.
+    ///
+    /// ```
+    /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
+    /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+    /// shepherd.handle_started(now, id, Terms::DEFAULT);
+    /// shepherd.handle_stop(now, id, Reason::IdleTimeout);
+    /// assert_eq!(shepherd.deadline(), Some(now.after(Terms::DEFAULT.grace)));
+    /// ```
     pub fn handle_stop(&mut self, now: Time, id: CommandId, reason: Reason) {
         if self.command(id).is_some() {
             self.ask(now, reason);
@@ -224,6 +198,14 @@ impl Supervisor {
     }
 
     /// The client wants the command killed.
+    ///
+    /// ```
+    /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
+    /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+    /// shepherd.handle_started(now, id, Terms::DEFAULT);
+    /// shepherd.handle_kill(now, id);
+    /// assert_eq!(shepherd.poll_action(), Some(Action::Strike));
+    /// ```
     pub fn handle_kill(&mut self, now: Time, id: CommandId) {
         if self.command(id).is_some() {
             self.kill(now, Reason::Killed);
@@ -231,6 +213,15 @@ impl Supervisor {
     }
 
     /// The client wants the command to live on without it.
+    ///
+    /// ```
+    /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
+    /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+    /// shepherd.handle_started(now, id, Terms::DEFAULT);
+    /// shepherd.handle_detach(id);
+    /// assert_eq!(shepherd.poll_action(), Some(Action::Detached(id)));
+    /// assert_eq!(shepherd.poll_action(), Some(Action::LetGo));
+    /// ```
     pub fn handle_detach(&mut self, id: CommandId) {
         if self.command(id).is_some() {
             self.actions.extend([Action::Detached(id), Action::LetGo]);
@@ -240,6 +231,14 @@ impl Supervisor {
     }
 
     /// This signal has stopped the child, and the client is to hear of it.
+    ///
+    /// ```
+    /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
+    /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+    /// shepherd.handle_started(now, id, Terms::DEFAULT);
+    /// shepherd.handle_child_stopped(19);
+    /// assert_eq!(shepherd.poll_action(), Some(Action::Stopped(id, 19)));
+    /// ```
     pub fn handle_child_stopped(&mut self, signal: u8) {
         if let Some(id) = self.living_child() {
             self.actions.push_back(Action::Stopped(id, signal));
@@ -247,6 +246,14 @@ impl Supervisor {
     }
 
     /// The stopped child goes on.
+    ///
+    /// ```
+    /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
+    /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+    /// shepherd.handle_started(now, id, Terms::DEFAULT);
+    /// shepherd.handle_child_continued();
+    /// assert_eq!(shepherd.poll_action(), Some(Action::Continued(id)));
+    /// ```
     pub fn handle_child_continued(&mut self) {
         if let Some(id) = self.living_child() {
             self.actions.push_back(Action::Continued(id));
@@ -254,6 +261,16 @@ impl Supervisor {
     }
 
     /// The lane is closed, or the client has ended, or it spoke nonsense.
+    ///
+    /// ```
+    /// use netrunner_core::Time;
+    /// use netrunner_core::supervise::{Action, Supervisor};
+    ///
+    /// let mut shepherd = Supervisor::new();
+    /// shepherd.handle_client_gone(Time::from_nanos(0));
+    /// assert_eq!(shepherd.poll_action(), Some(Action::LetGo));
+    /// assert_eq!(shepherd.poll_action(), Some(Action::Quit));
+    /// ```
     pub fn handle_client_gone(&mut self, now: Time) {
         if self.client == Client::Gone {
             return;
@@ -270,6 +287,17 @@ impl Supervisor {
     /// The child has ended and is not reaped; something else lives.
     ///
     /// Where nothing else lives, [`Supervisor::handle_empty`] says so instead.
+    ///
+    /// ```
+    /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
+    /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+    /// shepherd.handle_started(now, id, Terms { leftovers: Leftovers::Keep, ..Terms::DEFAULT });
+    /// shepherd.handle_child_ended(now);
+    /// let settled = shepherd.deadline().expect("it waits a little");
+    /// shepherd.handle_timeout(settled);
+    /// assert_eq!(shepherd.poll_action(), Some(Action::NoteLeftovers));
+    /// assert_eq!(shepherd.poll_action(), Some(Action::Report(Reason::Exited, Fate::Leaving)));
+    /// ```
     pub fn handle_child_ended(&mut self, now: Time) {
         let Phase::Busy(command) = &mut self.phase else { return };
         let first = core::mem::replace(&mut command.child, Child::Ended) == Child::Lives;
@@ -296,6 +324,16 @@ impl Supervisor {
     /// The last sweep has found direct children alone. Each of them wakes the shell when it ends, so
     /// looking again soon would only take from them the time that a thousand of them need to end. What
     /// one of them had below it and the sweep has missed comes up then, and is found by the next sweep.
+    ///
+    /// ```
+    /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
+    /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+    /// shepherd.handle_started(now, id, Terms::DEFAULT);
+    /// shepherd.handle_kill(now, id);
+    /// let soon = shepherd.deadline();
+    /// shepherd.handle_shallow_sweep(now);
+    /// assert!(shepherd.deadline() > soon);
+    /// ```
     pub fn handle_shallow_sweep(&mut self, now: Time) {
         let Phase::Busy(command) = &mut self.phase else { return };
         if let Ladder::Killing { again_at, pause, .. } = &mut command.ladder {
@@ -305,6 +343,14 @@ impl Supervisor {
     }
 
     /// Nothing lives any more; at most the child is left to be reaped.
+    ///
+    /// ```
+    /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
+    /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+    /// shepherd.handle_started(now, id, Terms::DEFAULT);
+    /// shepherd.handle_empty();
+    /// assert_eq!(shepherd.poll_action(), Some(Action::Report(Reason::Exited, Fate::Idle)));
+    /// ```
     pub fn handle_empty(&mut self) {
         match &mut self.phase {
             Phase::Busy(command) => {
@@ -323,6 +369,15 @@ impl Supervisor {
     }
 
     /// Time has passed.
+    ///
+    /// ```
+    /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
+    /// # use core::time::Duration;
+    /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
+    /// shepherd.handle_started(now, id, Terms { timeout: Some(Duration::ZERO), ..Terms::DEFAULT });
+    /// shepherd.handle_timeout(now);
+    /// assert_eq!(shepherd.poll_action(), Some(Action::SignalTree(15)));
+    /// ```
     pub fn handle_timeout(&mut self, now: Time) {
         let Phase::Busy(command) = &mut self.phase else { return };
         match command.ladder {
@@ -417,76 +472,5 @@ impl Supervisor {
     fn quit(&mut self) {
         self.phase = Phase::Over;
         self.actions.push_back(Action::Quit);
-    }
-}
-
-impl Command {
-    /// Begins the stop ladder, unless it has begun.
-    fn ask(&mut self, now: Time, reason: Reason, actions: &mut VecDeque<Action>) {
-        match self.ladder {
-            Ladder::Calm | Ladder::Settling { .. } => {}
-            Ladder::Asked { .. } | Ladder::Killing { .. } => return,
-        }
-        self.reason.get_or_insert(reason);
-        if self.signal() == SIGKILL {
-            return self.kill(now, reason, actions);
-        }
-        self.note_leftovers(actions);
-        self.signal_tree(actions);
-        let again = self.child == Child::Lives && self.terms.leftover_signal.is_some();
-        let again_at = again.then(|| now.after(HANGING_UP));
-        self.ladder = Ladder::Asked { kill_at: now.after(self.terms.grace), again_at };
-    }
-
-    /// What asks those to end that live now.
-    fn signal(&self) -> u8 {
-        match self.child {
-            Child::Lives => self.terms.stop_signal,
-            Child::Ended => self.terms.leftover_signal.unwrap_or(self.terms.stop_signal),
-        }
-    }
-
-    fn signal_tree(&self, actions: &mut VecDeque<Action>) {
-        actions.push_back(Action::SignalTree(self.signal()));
-        // A stopped process acts on the signal when it goes on.
-        actions.push_back(Action::SignalTree(SIGCONT));
-    }
-
-    /// Begins to sweep, unless that has begun.
-    fn kill(&mut self, now: Time, reason: Reason, actions: &mut VecDeque<Action>) {
-        match self.ladder {
-            Ladder::Calm | Ladder::Settling { .. } | Ladder::Asked { .. } => {}
-            Ladder::Killing { .. } => return,
-        }
-        self.reason.get_or_insert(reason);
-        self.note_leftovers(actions);
-        // A command that is one process, or one group, ends by the one call, and its end is heard of. To
-        // look for others first would take longer than it does. The first sweep comes as soon as the
-        // child has ended beside others, and very soon in any case.
-        actions.push_back(match self.child {
-            Child::Lives => Action::Strike,
-            Child::Ended => Action::Sweep,
-        });
-        self.ladder = Ladder::Killing {
-            again_at: now.after(SWEEP_PAUSE),
-            pause: SWEEP_PAUSE,
-            tell_at: Some(now.after(SWEEPING)),
-        };
-    }
-
-    /// Has what outlived the child written down, ahead of the first signal that it gets from here.
-    fn note_leftovers(&mut self, actions: &mut VecDeque<Action>) {
-        if (self.child, self.leftovers) == (Child::Ended, Noted::No) {
-            self.leftovers = Noted::Yes;
-            actions.push_back(Action::NoteLeftovers);
-        }
-    }
-}
-
-/// The earlier of two times; none is never.
-fn earlier(one: Option<Time>, other: Option<Time>) -> Option<Time> {
-    match (one, other) {
-        (Some(one), Some(other)) => Some(one.min(other)),
-        (one, other) => one.or(other),
     }
 }

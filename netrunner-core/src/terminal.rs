@@ -30,6 +30,14 @@ use crate::message::Pid;
 use crate::wire::{Reader, WireError, Writer};
 
 /// The part of a request to spawn that is about the client's terminal.
+///
+/// ```
+/// use netrunner_core::message::Pid;
+/// use netrunner_core::terminal::{Handover, Terminal};
+///
+/// let editor = Terminal { client_group: Pid(4711), handover: Handover::AtStart };
+/// assert_ne!(editor, Terminal { handover: Handover::Never, ..editor });
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Terminal {
     /// The client's process group.
@@ -39,6 +47,17 @@ pub struct Terminal {
 }
 
 /// When the child's group gets the terminal.
+///
+/// ```
+/// use netrunner_core::Time;
+/// use netrunner_core::terminal::{Deed, Handover, Holder, JobControl, Overseer};
+///
+/// // A child that reads from its terminal (SIGTTIN) and is never to have it.
+/// let mut job = JobControl::new(Handover::Never);
+/// job.handle_stopped(Time::from_nanos(0), 21, Holder::Client, Overseer::Shell);
+/// assert_eq!(job.poll_deed(), Some(Deed::TellStopped(21)));
+/// assert_eq!(job.poll_deed(), None);
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Handover {
     /// Before the program is executed, if the client's group has it then; else on demand.
@@ -50,6 +69,16 @@ pub enum Handover {
 }
 
 /// Who has the terminal: whose group is in the foreground.
+///
+/// ```
+/// use netrunner_core::Time;
+/// use netrunner_core::terminal::{Handover, Holder, JobControl, Overseer};
+///
+/// // Another command of the same client has it, so this one waits, and looks again.
+/// let mut job = JobControl::new(Handover::OnDemand);
+/// job.handle_stopped(Time::from_nanos(0), 21, Holder::Kin, Overseer::Shell);
+/// assert!(job.deadline().is_some());
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Holder {
     /// The child's group, or another below the child.
@@ -63,6 +92,17 @@ pub enum Holder {
 }
 
 /// Who continues the client's group when it is stopped.
+///
+/// ```
+/// use netrunner_core::Time;
+/// use netrunner_core::terminal::{Deed, Handover, Holder, JobControl, Overseer};
+///
+/// // Nobody would continue the client, so its child is not left stopped (SIGTSTP).
+/// let mut job = JobControl::new(Handover::AtStart);
+/// # let signal = if cfg!(target_os = "linux") { 20 } else { 18 };
+/// job.handle_stopped(Time::from_nanos(0), signal, Holder::Child, Overseer::Nobody);
+/// assert_eq!(job.poll_deed(), Some(Deed::Continue));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Overseer {
     /// A process of the session outside the group, as a shell with job control is.
@@ -72,6 +112,17 @@ pub enum Overseer {
 }
 
 /// What is to be done, in order.
+///
+/// ```
+/// use netrunner_core::Time;
+/// use netrunner_core::terminal::{Deed, Handover, Holder, JobControl, Overseer};
+///
+/// // A child that wants to read while its client has the terminal (SIGTTIN).
+/// let mut job = JobControl::new(Handover::OnDemand);
+/// job.handle_stopped(Time::from_nanos(0), 21, Holder::Client, Overseer::Shell);
+/// assert_eq!(job.poll_deed(), Some(Deed::HandOver));
+/// assert_eq!(job.poll_deed(), Some(Deed::Continue));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deed {
     /// Give the terminal to the child's group, in the modes that the child left it in.
@@ -108,6 +159,25 @@ const LOOK: Duration = Duration::from_millis(100);
 const LOOK_FOR_SHELL: Duration = Duration::from_secs(1);
 
 /// Job control for one command.
+///
+/// ```
+/// use netrunner_core::Time;
+/// use netrunner_core::terminal::{Deed, Handover, Holder, JobControl, Overseer};
+///
+/// // Ctrl-Z in an editor that a client has started from a shell (SIGTSTP).
+/// let mut job = JobControl::new(Handover::AtStart);
+/// # let tstp = if cfg!(target_os = "linux") { 20 } else { 18 };
+/// job.handle_stopped(Time::from_nanos(0), tstp, Holder::Child, Overseer::Shell);
+/// // `fg`.
+/// job.handle_client_continued(Holder::Client);
+/// let mut deeds = Vec::new();
+/// while let Some(deed) = job.poll_deed() {
+///     deeds.push(deed);
+/// }
+/// let stopped = [Deed::TakeBack, Deed::TellStopped(tstp), Deed::StopClient(tstp)];
+/// let went_on = [Deed::LeaveClient, Deed::HandOver, Deed::Continue];
+/// assert_eq!(deeds, [stopped, went_on].concat());
+/// ```
 #[derive(Clone, Debug)]
 pub struct JobControl {
     handover: Handover,
@@ -137,16 +207,37 @@ enum Told {
 
 impl JobControl {
     /// For a command that has just been started.
+    ///
+    /// ```
+    /// use netrunner_core::terminal::{Handover, JobControl};
+    /// assert_eq!(JobControl::new(Handover::AtStart).deadline(), None);
+    /// ```
     pub fn new(handover: Handover) -> JobControl {
         JobControl { handover, state: State::Calm, told: Told::Runs, deeds: VecDeque::new() }
     }
 
     /// The next thing to do.
+    ///
+    /// ```
+    /// use netrunner_core::terminal::{Handover, JobControl};
+    /// assert_eq!(JobControl::new(Handover::AtStart).poll_deed(), None);
+    /// ```
     pub fn poll_deed(&mut self) -> Option<Deed> {
         self.deeds.pop_front()
     }
 
     /// When [`JobControl::handle_timeout`] is due.
+    ///
+    /// ```
+    /// # use netrunner_core::Time;
+    /// # use netrunner_core::terminal::{Deed, Handover, Holder, JobControl, Overseer};
+    /// # let now = Time::from_nanos(0);
+    /// let mut job = JobControl::new(Handover::OnDemand);
+    /// // The shell was quicker to take the terminal, and the client stops with its child.
+    /// job.handle_stopped(now, 21, Holder::Stranger, Overseer::Shell);
+    /// // Whether that shell still lives has to be looked at from time to time.
+    /// assert!(job.deadline().is_some());
+    /// ```
     pub fn deadline(&self) -> Option<Time> {
         match self.state {
             State::Waiting { look_at } | State::Suspended { look_at } => Some(look_at),
@@ -155,6 +246,18 @@ impl JobControl {
     }
 
     /// This signal has stopped the child.
+    ///
+    /// ```
+    /// # use netrunner_core::Time;
+    /// # use netrunner_core::terminal::{Deed, Handover, Holder, JobControl, Overseer};
+    /// # let now = Time::from_nanos(0);
+    /// let mut job = JobControl::new(Handover::AtStart);
+    /// // Somebody has sent it SIGSTOP; the terminal goes to the client, which stops as by Ctrl-Z.
+    /// job.handle_stopped(now, 19, Holder::Child, Overseer::Shell);
+    /// assert_eq!(job.poll_deed(), Some(Deed::TakeBack));
+    /// assert_eq!(job.poll_deed(), Some(Deed::TellStopped(19)));
+    /// assert!(matches!(job.poll_deed(), Some(Deed::StopClient(_))));
+    /// ```
     pub fn handle_stopped(&mut self, now: Time, signal: u8, holder: Holder, overseer: Overseer) {
         match self.state {
             State::Over => return,
@@ -196,6 +299,17 @@ impl JobControl {
     }
 
     /// Somebody has sent the child `SIGCONT`.
+    ///
+    /// ```
+    /// # use netrunner_core::Time;
+    /// # use netrunner_core::terminal::{Deed, Handover, Holder, JobControl, Overseer};
+    /// # let now = Time::from_nanos(0);
+    /// let mut job = JobControl::new(Handover::Never);
+    /// job.handle_stopped(now, 19, Holder::Stranger, Overseer::Nobody);
+    /// job.handle_continued(Holder::Stranger);
+    /// assert_eq!(job.poll_deed(), Some(Deed::TellStopped(19)));
+    /// assert_eq!(job.poll_deed(), Some(Deed::TellContinued));
+    /// ```
     pub fn handle_continued(&mut self, holder: Holder) {
         match self.state {
             State::Over => return,
@@ -211,6 +325,18 @@ impl JobControl {
     }
 
     /// The client's group got `SIGCONT` while the shepherd was in it.
+    ///
+    /// ```
+    /// # use netrunner_core::Time;
+    /// # use netrunner_core::terminal::{Deed, Handover, Holder, JobControl, Overseer};
+    /// # let now = Time::from_nanos(0);
+    /// let mut job = JobControl::new(Handover::OnDemand);
+    /// job.handle_stopped(now, 21, Holder::Stranger, Overseer::Shell);
+    /// // `bg`: the shell keeps the terminal.
+    /// job.handle_client_continued(Holder::Stranger);
+    /// let deeds: Vec<Deed> = core::iter::from_fn(|| job.poll_deed()).collect();
+    /// assert_eq!(deeds[2..], [Deed::LeaveClient, Deed::Continue]);
+    /// ```
     pub fn handle_client_continued(&mut self, holder: Holder) {
         match self.state {
             State::Suspended { .. } => {
@@ -230,6 +356,19 @@ impl JobControl {
     }
 
     /// Time has passed.
+    ///
+    /// ```
+    /// # use netrunner_core::Time;
+    /// # use netrunner_core::terminal::{Deed, Handover, Holder, JobControl, Overseer};
+    /// # let now = Time::from_nanos(0);
+    /// let mut job = JobControl::new(Handover::OnDemand);
+    /// job.handle_stopped(now, 21, Holder::Kin, Overseer::Shell);
+    /// assert_eq!(job.poll_deed(), Some(Deed::TellStopped(21)));
+    /// // By now the other command has given it back.
+    /// let now = job.deadline().expect("it looks again");
+    /// job.handle_timeout(now, Holder::Client, Overseer::Shell);
+    /// assert_eq!(job.poll_deed(), Some(Deed::HandOver));
+    /// ```
     pub fn handle_timeout(&mut self, now: Time, holder: Holder, overseer: Overseer) {
         match self.state {
             State::Waiting { look_at } if look_at <= now => match holder {
@@ -256,6 +395,16 @@ impl JobControl {
     }
 
     /// The client is gone, or the command over.
+    ///
+    /// ```
+    /// # use netrunner_core::Time;
+    /// # use netrunner_core::terminal::{Deed, Handover, Holder, JobControl, Overseer};
+    /// # let now = Time::from_nanos(0);
+    /// let mut job = JobControl::new(Handover::AtStart);
+    /// job.handle_over();
+    /// job.handle_stopped(now, 19, Holder::Child, Overseer::Shell);
+    /// assert_eq!(job.poll_deed(), None);
+    /// ```
     pub fn handle_over(&mut self) {
         if matches!(self.state, State::Suspended { .. }) {
             self.leave_client();

@@ -13,22 +13,68 @@ use core::time::Duration;
 use crate::time::saturating_nanos;
 
 /// The version of the protocol; it stands in every header.
+///
+/// ```
+/// use netrunner_core::wire::{Inbox, MAX_EVENT, VERSION, WireError};
+///
+/// // One byte is enough to tell.
+/// let mut inbox = Inbox::new(MAX_EVENT);
+/// inbox.room()[0] = VERSION + 1;
+/// inbox.filled(1);
+/// assert_eq!(inbox.next_frame(), Err(WireError::Version(VERSION + 1)));
+/// ```
 pub const VERSION: u8 = 3;
 
 /// Bytes in a header: version, kind, number of descriptors, zero, payload length (little endian).
+///
+/// ```
+/// use netrunner_core::{message::Order, wire::HEADER};
+///
+/// let mut bytes = Vec::new();
+/// Order::Guard.encode(&mut bytes);
+/// let (header, payload) = bytes.split_at(HEADER);
+/// assert_eq!((header[2], payload), (1, &[][..]), "one descriptor, nothing else");
+/// ```
 pub const HEADER: usize = 8;
 
 /// The longest payload of a request: more than any argv + environment that Linux can execute
 /// (6 MiB, `execve(2)`).
+///
+/// ```
+/// use netrunner_core::wire::{Inbox, MAX_REQUEST};
+/// let shepherds = Inbox::new(MAX_REQUEST);
+/// assert!(shepherds.is_empty());
+/// ```
 pub const MAX_REQUEST: usize = 8 << 20;
 
 /// The longest payload of an event.
+///
+/// ```
+/// use netrunner_core::wire::{Inbox, MAX_EVENT};
+/// let clients = Inbox::new(MAX_EVENT);
+/// assert!(clients.is_empty());
+/// ```
 pub const MAX_EVENT: usize = 256 << 10;
 
 /// The most descriptors that one frame can carry (`SCM_MAX_FD`, `unix(7)`).
+///
+/// ```
+/// use netrunner_core::wire::{HEADER, Inbox, MAX_DESCRIPTORS, MAX_REQUEST, VERSION, WireError};
+///
+/// let header: [u8; HEADER] = [VERSION, 1, MAX_DESCRIPTORS as u8 + 1, 0, 0, 0, 0, 0];
+/// let mut inbox = Inbox::new(MAX_REQUEST);
+/// inbox.room()[..HEADER].copy_from_slice(&header);
+/// inbox.filled(HEADER);
+/// assert_eq!(inbox.next_frame(), Err(WireError::Descriptors));
+/// ```
 pub const MAX_DESCRIPTORS: usize = 253;
 
 /// Why bytes are not a message. After one the lane is of no more use.
+///
+/// ```
+/// use netrunner_core::wire::WireError;
+/// assert_eq!(WireError::UnknownKind(9).to_string(), "a frame of the unknown kind 9");
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum WireError {
@@ -61,6 +107,14 @@ impl fmt::Display for WireError {
 impl core::error::Error for WireError {}
 
 /// One whole frame, still in the inbox's buffer.
+///
+/// ```
+/// use netrunner_core::message::Order;
+/// use netrunner_core::wire::{Frame, WireError};
+///
+/// let frame = Frame { kind: 255, descriptors: 0, payload: &[] };
+/// assert_eq!(Order::decode(frame), Err(WireError::UnknownKind(255)));
+/// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     /// What kind of message it is.
@@ -72,6 +126,26 @@ pub struct Frame<'a> {
 }
 
 /// Where received bytes gather until they are frames.
+///
+/// ```
+/// use netrunner_core::message::Order;
+/// use netrunner_core::wire::{Inbox, MAX_REQUEST};
+///
+/// let mut bytes = Vec::new();
+/// Order::Guard.encode(&mut bytes);
+/// // They arrive one by one.
+/// let mut inbox = Inbox::new(MAX_REQUEST);
+/// let mut orders = Vec::new();
+/// for byte in bytes {
+///     inbox.room()[0] = byte;
+///     inbox.filled(1);
+///     if let Some(frame) = inbox.next_frame()? {
+///         orders.push(Order::decode(frame)?);
+///     }
+/// }
+/// assert_eq!(orders, [Order::Guard]);
+/// # Ok::<(), netrunner_core::wire::WireError>(())
+/// ```
 #[derive(Debug)]
 pub struct Inbox {
     buffer: Vec<u8>,
@@ -89,11 +163,26 @@ const KEEP: usize = 64 << 10;
 
 impl Inbox {
     /// An empty inbox that refuses payloads longer than `cap`.
+    ///
+    /// ```
+    /// use netrunner_core::wire::{HEADER, Inbox, VERSION, WireError};
+    ///
+    /// let mut inbox = Inbox::new(100);
+    /// inbox.room()[..HEADER].copy_from_slice(&[VERSION, 1, 0, 0, 101, 0, 0, 0]);
+    /// inbox.filled(HEADER);
+    /// assert_eq!(inbox.next_frame(), Err(WireError::TooLong(101)));
+    /// ```
     pub fn new(cap: usize) -> Inbox {
         Inbox { buffer: Vec::new(), start: 0, end: 0, cap }
     }
 
     /// Room for the next read, never empty. Say with [`Inbox::filled`] how much was read.
+    ///
+    /// ```
+    /// use netrunner_core::wire::{Inbox, MAX_EVENT};
+    /// // What a read of no bytes would return could be taken for the end of the lane.
+    /// assert!(!Inbox::new(MAX_EVENT).room().is_empty());
+    /// ```
     pub fn room(&mut self) -> &mut [u8] {
         if self.start == self.end {
             self.start = 0;
@@ -117,16 +206,44 @@ impl Inbox {
     }
 
     /// Says that `count` bytes of [`Inbox::room`] now hold data; more than there was is ignored.
+    ///
+    /// ```
+    /// use netrunner_core::wire::{Inbox, MAX_EVENT, VERSION};
+    ///
+    /// let mut inbox = Inbox::new(MAX_EVENT);
+    /// inbox.room()[0] = VERSION;
+    /// inbox.filled(1);
+    /// assert!(!inbox.is_empty());
+    /// ```
     pub fn filled(&mut self, count: usize) {
         self.end = self.end.saturating_add(count).min(self.buffer.len());
     }
 
     /// Whether no byte of an unfinished frame is left.
+    ///
+    /// ```
+    /// use netrunner_core::wire::{Inbox, MAX_EVENT};
+    /// assert!(Inbox::new(MAX_EVENT).is_empty());
+    /// ```
     pub fn is_empty(&self) -> bool {
         self.start == self.end
     }
 
     /// The next whole frame, if it is there.
+    ///
+    /// ```
+    /// use netrunner_core::message::{Event, Pid};
+    /// use netrunner_core::wire::{Inbox, MAX_EVENT};
+    ///
+    /// let mut bytes = Vec::new();
+    /// Event::Hello(Pid(100)).encode(&mut bytes);
+    /// let mut inbox = Inbox::new(MAX_EVENT);
+    /// inbox.room()[..bytes.len()].copy_from_slice(&bytes);
+    /// inbox.filled(bytes.len());
+    /// assert!(inbox.next_frame()?.is_some());
+    /// assert!(inbox.next_frame()?.is_none());
+    /// # Ok::<(), netrunner_core::wire::WireError>(())
+    /// ```
     pub fn next_frame(&mut self) -> Result<Option<Frame<'_>>, WireError> {
         let waiting = &self.buffer[self.start..self.end];
         let Some(header) = waiting.first_chunk::<HEADER>() else {

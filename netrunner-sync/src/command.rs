@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use netrunner_cgroup::Cgroup;
 use netrunner_core::namespace::{Need, Proc};
+use netrunner_core::spawn;
 use netrunner_pty::{Modes, WinSize};
 
 use crate::capabilities::Containment;
@@ -81,9 +82,6 @@ pub(crate) struct Terms {
     pub(crate) leftovers: Leftovers,
 }
 
-/// The grace between the stop signal and SIGKILL, unless the command says another.
-const GRACE: Duration = Duration::from_secs(5);
-
 impl Command {
     /// A command that runs `program` without arguments, in the client's environment and directory
     /// as they are when it is spawned.
@@ -109,7 +107,7 @@ impl Command {
             setup: Setup::default(),
             terms: Terms {
                 timeout: None,
-                grace: GRACE,
+                grace: spawn::Terms::DEFAULT.grace,
                 stop_signal: None,
                 leftovers: Leftovers::default(),
             },

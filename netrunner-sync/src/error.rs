@@ -11,6 +11,16 @@ mod display;
 pub(crate) use display::shown;
 
 /// A result whose error is [`Error`].
+///
+/// ```
+/// use netrunner_sync::{Command, Result};
+///
+/// fn version(program: &str) -> Result<String> {
+///     let output = Command::new(program).arg("--version").run()?;
+///     Ok(String::from_utf8_lossy(&output.stdout).into_owned())
+/// }
+/// assert!(version("no-such-program").is_err());
+/// ```
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// What went wrong, at which step, with which object.

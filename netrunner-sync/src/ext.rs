@@ -219,7 +219,14 @@ pub struct Resource(u32);
 macro_rules! resources {
     ($($(#[$when:meta])? $name:ident $constant:ident $about:literal)*) => {
         impl Resource {
-            $($(#[$when])? #[doc = $about] pub const $name: Resource = Resource(libc::$constant as u32);)*
+            $(
+                $(#[$when])?
+                #[doc = concat!(
+                    $about, "\n\n```\nuse netrunner_sync::Resource;\nassert_eq!(Resource::from_name(\"",
+                    stringify!($name), "\"), Some(Resource::", stringify!($name), "));\n```",
+                )]
+                pub const $name: Resource = Resource(libc::$constant as u32);
+            )*
 
             /// The resource of this name, without `RLIMIT_`, in either case.
             ///
@@ -260,6 +267,13 @@ resources! {
 
 impl Resource {
     /// No limit.
+    ///
+    /// ```
+    /// use netrunner_sync::{Command, CommandExt, Resource};
+    ///
+    /// let mut command = Command::new("make");
+    /// command.rlimit(Resource::CORE, Resource::UNLIMITED, Resource::UNLIMITED);
+    /// ```
     pub const UNLIMITED: u64 = u64::MAX;
 
     pub(crate) fn as_raw(self) -> u32 {

@@ -30,7 +30,13 @@ pub struct Signal(i32);
 macro_rules! signals {
     ($($name:ident $constant:ident $about:literal)*) => {
         impl Signal {
-            $(#[doc = $about] pub const $name: Signal = Signal(libc::$constant);)*
+            $(
+                #[doc = concat!(
+                    $about, "\n\n```\nuse netrunner_sync::Signal;\nassert_eq!(Signal::", stringify!($name),
+                    ".to_string(), \"", stringify!($constant), "\");\n```",
+                )]
+                pub const $name: Signal = Signal(libc::$constant);
+            )*
         }
 
         const NAMED: &[(&str, Signal)] = &[$((stringify!($name), Signal::$name)),*];
@@ -72,6 +78,11 @@ signals! {
 #[cfg(target_os = "linux")]
 impl Signal {
     /// The power fails.
+    ///
+    /// ```
+    /// use netrunner_sync::Signal;
+    /// assert_eq!(Signal::PWR.to_string(), "SIGPWR");
+    /// ```
     pub const PWR: Signal = Signal(libc::SIGPWR);
 }
 
@@ -81,6 +92,11 @@ impl Signal {
 ))]
 impl Signal {
     /// A fault of the coprocessor's stack; nothing sends it today.
+    ///
+    /// ```
+    /// use netrunner_sync::Signal;
+    /// assert_eq!(Signal::STKFLT.to_string(), "SIGSTKFLT");
+    /// ```
     pub const STKFLT: Signal = Signal(libc::SIGSTKFLT);
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use netrunner_core::message::{CommandId, End, Event, Exited, Order, Request};
 use netrunner_core::spawn::{
-    Environment, Leftovers, Notify, Placement, Placements, Setups, Spawn, StringsBuf, Terms,
+    Environment, Notify, Placement, Placements, Setups, Spawn, StringsBuf, Terms,
 };
 use netrunner_tests::lacks::Lack;
 use netrunner_tests::lane::{Heard, Lane, pidfd};
@@ -160,13 +160,7 @@ impl Asked {
         Asked {
             id,
             notify: Notify::End,
-            terms: Terms {
-                timeout: None,
-                grace: GRACE,
-                stop_signal: 15,
-                leftover_signal: None,
-                leftovers: Leftovers::Stop,
-            },
+            terms: Terms { grace: GRACE, ..Terms::DEFAULT },
             program,
             arguments,
             environment: Some(environment),

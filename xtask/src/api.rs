@@ -1,5 +1,6 @@
 //! The public API of the published crates, as listed in `docs/api`: a change of it is a change of these
-//! files, so nobody makes one without seeing it. rustdoc writes the items as JSON, `xtask/api` lists them.
+//! files, so nobody makes one without seeing it. rustdoc writes the items as JSON, `xtask/api` lists them,
+//! and tells which have no example.
 
 use std::fs;
 use std::path::Path;
@@ -15,31 +16,42 @@ const FOLDER: &str = "docs/api";
 /// So many lines of a difference are shown.
 const MAX_SHOWN: usize = 40;
 
-/// Compares each listing with what the code says.
-pub(crate) fn check(root: &Path, target_dir: &Path) -> Result<()> {
-    let mut differences = String::new();
-    for (name, api) in listings(root, target_dir)? {
-        let file = root.join(FOLDER).join(format!("{name}.txt"));
-        let listed = fs::read_to_string(&file).unwrap_or_default();
-        differences.extend(difference(name, &listed, &api));
-    }
-    if differences.is_empty() {
-        return Ok(());
-    }
-    Err(format!("the public API is not what {FOLDER} lists; if it should change: cargo xtask api\n{differences}").into())
+/// One published crate.
+struct Listing {
+    name: &'static str,
+    api: String,
+    without_example: String,
 }
 
-/// Writes the listings anew.
-pub(crate) fn write(root: &Path, target_dir: &Path) -> Result<()> {
-    for (name, api) in listings(root, target_dir)? {
-        fs::create_dir_all(root.join(FOLDER))?;
-        fs::write(root.join(FOLDER).join(format!("{name}.txt")), api)?;
+/// Compares each listing with what the code says.
+pub(crate) fn check(root: &Path, target_dir: &Path) -> Result<()> {
+    let (mut differences, mut without_example) = (String::new(), String::new());
+    for listing in listings(root, target_dir)? {
+        let file = root.join(FOLDER).join(format!("{}.txt", listing.name));
+        let listed = fs::read_to_string(&file).unwrap_or_default();
+        differences.extend(difference(listing.name, &listed, &listing.api));
+        without_example.push_str(&listing.without_example);
+    }
+    if !differences.is_empty() {
+        return Err(format!("the public API is not what {FOLDER} lists; if it should change: cargo xtask api\n{differences}").into());
+    }
+    if !without_example.is_empty() {
+        return Err(format!("the documentation has no example of:\n{without_example}").into());
     }
     Ok(())
 }
 
-/// Each published crate with its API; without any where the compiler's JSON is of another form.
-fn listings(root: &Path, target_dir: &Path) -> Result<Vec<(&'static str, String)>> {
+/// Writes the listings anew.
+pub(crate) fn write(root: &Path, target_dir: &Path) -> Result<()> {
+    for listing in listings(root, target_dir)? {
+        fs::create_dir_all(root.join(FOLDER))?;
+        fs::write(root.join(FOLDER).join(format!("{}.txt", listing.name)), listing.api)?;
+    }
+    Ok(())
+}
+
+/// All published crates; none where the compiler's JSON is of another form.
+fn listings(root: &Path, target_dir: &Path) -> Result<Vec<Listing>> {
     step::run(cargo(root).args(["build", "--quiet", "--package", "netrunner-api"]))?;
     let program = target_dir.join("debug/netrunner-api");
     let mut listings = Vec::new();
@@ -57,7 +69,11 @@ fn listings(root: &Path, target_dir: &Path) -> Result<Vec<(&'static str, String)
             eprintln!("xtask: SKIPPED: the JSON of {} is not {FORMAT}", compiler.trim());
             return Ok(Vec::new());
         }
-        listings.push((name, capture(Command::new(&program).arg(&json))?));
+        listings.push(Listing {
+            name,
+            api: capture(Command::new(&program).arg(&json))?,
+            without_example: capture(Command::new(&program).arg("--without-example").arg(&json))?,
+        });
     }
     Ok(listings)
 }

@@ -88,13 +88,7 @@ pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 /// One command that is spawned, and asked for nothing; nobody is killed.
 pub(crate) const CALM: Rules = Rules {
-    terms: Terms {
-        timeout: None,
-        grace: GRACE,
-        stop_signal: 15,
-        leftover_signal: None,
-        leftovers: Leftovers::Stop,
-    },
+    terms: Terms { grace: GRACE, ..Terms::DEFAULT },
     notify: Notify::Start,
     commands: 1,
     requests: 0,

@@ -317,10 +317,4 @@ impl World {
 }
 
 /// Ordinary terms: TERM, 100 ms of grace, leftovers are stopped.
-pub(crate) const TERMS: Terms = Terms {
-    timeout: None,
-    grace: Duration::from_millis(100),
-    stop_signal: 15,
-    leftover_signal: None,
-    leftovers: Leftovers::Stop,
-};
+pub(crate) const TERMS: Terms = Terms { grace: Duration::from_millis(100), ..Terms::DEFAULT };

@@ -22,13 +22,7 @@ const GRACE: Duration = Duration::from_secs(5);
 const TERM: u8 = 15;
 const CONT: u8 = 18;
 
-const TERMS: Terms = Terms {
-    timeout: None,
-    grace: GRACE,
-    stop_signal: TERM,
-    leftover_signal: None,
-    leftovers: Leftovers::Stop,
-};
+const TERMS: Terms = Terms { grace: GRACE, stop_signal: TERM, ..Terms::DEFAULT };
 
 const ASK: [Action; 2] = [SignalTree(TERM), SignalTree(CONT)];
 
