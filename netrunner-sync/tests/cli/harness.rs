@@ -130,13 +130,10 @@ impl Live {
     pub(crate) fn line(&mut self) -> String {
         match self.stdout.recv_timeout(left(self.deadline)) {
             Ok(line) => line.trim_end_matches('\n').to_owned(),
-            Err(error) => {
-                self.give_up();
-                panic!(
-                    "no line on stdout ({error}); stderr: {:?}",
-                    self.stderr.try_iter().collect::<String>()
-                );
-            }
+            Err(error) => panic!(
+                "no line on stdout ({error}); stderr: {:?}",
+                self.stderr.try_iter().collect::<String>()
+            ),
         }
     }
 
@@ -189,15 +186,16 @@ impl Live {
                 Ok(line) => text.push_str(&line),
                 Err(std::sync::mpsc::RecvTimeoutError::Disconnected) => return text,
                 Err(std::sync::mpsc::RecvTimeoutError::Timeout) => {
-                    self.give_up();
                     panic!("the end did not come; so far: {text:?}");
                 }
             }
         }
     }
+}
 
-    fn give_up(&mut self) {
-        // What it ran is the shepherd's to end.
+impl Drop for Live {
+    /// A test that fails leaves nothing; what netrunner ran is the shepherd's to end.
+    fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
