@@ -38,7 +38,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     io::stderr().write_all(&output.stderr)?;
     eprintln!("== {:?}, {}", output.report.reason, output.status);
     eprintln!("== {}", held_by(&output.report));
-    Ok(if output.status.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if output.report.success() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// By what it was held together, and what is known of its use.

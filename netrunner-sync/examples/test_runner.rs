@@ -43,10 +43,9 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
 /// Says how a test went, and whether that was well.
 fn report(program: &str, output: &Output) -> bool {
     let wall = output.report.wall;
-    let by_itself = output.report.reason == Reason::Exited;
     let verdict = if output.report.reason == Reason::Timeout {
         "TIMED OUT"
-    } else if !by_itself || !output.status.success() {
+    } else if !output.report.success() {
         "FAILED"
     } else if !output.report.leftovers.is_empty() {
         "LEAKED"

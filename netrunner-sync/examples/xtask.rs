@@ -10,7 +10,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use netrunner_sync::{Command, Daemon, Ready, Reason};
+use netrunner_sync::{Command, Daemon, Ready};
 
 type Result = std::result::Result<(), Box<dyn Error>>;
 
@@ -60,7 +60,7 @@ fn step(command: &mut Command) -> Result {
     let mut child = command.timeout(LIMIT).spawn()?;
     let status = child.wait()?;
     let report = child.report().ok_or("a command that is over has a report")?;
-    if report.reason != Reason::Exited || !status.success() {
+    if !report.success() {
         return Err(format!("{program}: {status} ({:?})", report.reason).into());
     }
     match report.leftovers.first() {

@@ -41,11 +41,7 @@ pub struct Output {
 impl Output {
     /// An error, unless the command exited 0 by itself.
     pub(crate) fn judge(self, program: &OsStr) -> Result<Output> {
-        if self.report.reason == Reason::Exited && self.status.success() {
-            Ok(self)
-        } else {
-            Err(Error::outcome(program, self))
-        }
+        if self.report.success() { Ok(self) } else { Err(Error::outcome(program, self)) }
     }
 }
 
@@ -83,6 +79,27 @@ pub struct Report {
     pub cgroup: Option<CgroupStats>,
     /// How it was held together.
     pub containment: Containment,
+}
+
+impl Report {
+    /// Whether the command exited 0, and by itself: what [`Command::run`](crate::Command::run) asks of it.
+    /// A child that exits 0 because it was stopped has not succeeded, though its `status` says so.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use netrunner_sync::Command;
+    ///
+    /// let mut command = Command::new("sh");
+    /// command.args(["-c", "trap 'exit 0' TERM; while :; do sleep 0.01; done"]);
+    /// let output = command.timeout(Duration::from_millis(200)).output()?;
+    /// assert!(output.status.success());
+    /// assert!(!output.report.success());
+    /// # Ok::<(), netrunner_sync::Error>(())
+    /// ```
+    #[must_use]
+    pub fn success(&self) -> bool {
+        self.reason == Reason::Exited && self.status.success()
+    }
 }
 
 /// Time and memory that a command used.

@@ -26,7 +26,7 @@ use std::io::Write as _;
 use crate::command::Command;
 use crate::error::Result;
 use crate::events::Event;
-use crate::report::{Output, Reason};
+use crate::report::Output;
 
 mod diff;
 
@@ -44,8 +44,7 @@ mod diff;
 /// If it did not.
 #[track_caller]
 pub fn assert_success(output: &Output) {
-    let good = output.report.reason == Reason::Exited && output.status.success();
-    assert!(good, "the command has failed\n{}", told(output));
+    assert!(output.report.success(), "the command has failed\n{}", told(output));
 }
 
 /// Asserts that nothing of the command was still running when it had ended by itself: that it has no need

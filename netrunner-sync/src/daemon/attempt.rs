@@ -12,7 +12,6 @@ use crate::engine::{self, Started};
 use crate::error::{Error, Result, shown};
 use crate::poll::{Interest, Key};
 use crate::reader_feed::ReaderFeed;
-use crate::report::Reason;
 use crate::running::{HeldRole, Progress, Running, earliest};
 use crate::shepherd::Shepherd;
 use crate::stdio::Stdio;
@@ -86,9 +85,7 @@ impl Attempt {
     }
 
     pub(super) fn has_succeeded(&self) -> bool {
-        self.running
-            .report()
-            .is_some_and(|report| report.reason == Reason::Exited && report.status.success())
+        self.running.report().is_some_and(|report| report.success())
     }
 
     /// When it is to be looked at by the clock.

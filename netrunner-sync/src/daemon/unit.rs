@@ -13,7 +13,7 @@ use super::sources::{Sources, What};
 use crate::command::Command;
 use crate::engine::{self, Started};
 use crate::error::{Error, Result, shown};
-use crate::report::Reason;
+use crate::report::Report;
 use crate::rights::Rights;
 use crate::time::deadline_in;
 use crate::wiring::Streams;
@@ -144,9 +144,7 @@ impl Unit {
         let Phase::Runs(run) = std::mem::replace(&mut self.phase, Phase::Over) else { return };
         let past = run.end(&mut self.terms.log, &self.shared, sources);
         let Past { running, report, ready_for, late } = past;
-        let exited = report
-            .as_ref()
-            .is_some_and(|report| report.reason == Reason::Exited && report.status.success());
+        let exited = report.as_ref().is_some_and(Report::success);
         let well = exited && ready_for.is_some();
         let mut state = self.shared.lock();
         state.last = report;

@@ -2,7 +2,7 @@
 
 use crate::error::Result;
 use crate::mover::Stream;
-use crate::report::{Output, Reason};
+use crate::report::Output;
 
 /// The name of a job; made by [`Jobs::push`](crate::Jobs::push).
 ///
@@ -72,9 +72,7 @@ impl Finished {
 }
 
 pub(super) fn is_success(result: &Result<Output>) -> bool {
-    result
-        .as_ref()
-        .is_ok_and(|output| output.report.reason == Reason::Exited && output.status.success())
+    result.as_ref().is_ok_and(|output| output.report.success())
 }
 
 /// A line that a job has written; see [`Jobs::on_line`](crate::Jobs::on_line).

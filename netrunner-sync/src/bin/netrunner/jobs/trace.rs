@@ -13,7 +13,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::time::Instant;
 
-use netrunner_sync::{Error, JobId, Output, Reason, Result};
+use netrunner_sync::{Error, JobId, Output, Result};
 use serde_json::{Value, json};
 
 use super::record::Job;
@@ -47,8 +47,7 @@ impl Outcome {
                 return Outcome { is_success: false, facts: json!({ "reason": "not_started" }) };
             }
         };
-        let is_success =
-            result.is_ok() && report.reason == Reason::Exited && report.status.success();
+        let is_success = result.is_ok() && report.success();
         let facts = json!({
             "reason": report::word(report.reason),
             "exit": report.status.code(),
