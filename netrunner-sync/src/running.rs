@@ -296,13 +296,18 @@ impl Running {
         }
     }
 
-    /// Kills a shepherd that does not react, and takes care that its end is seen.
+    /// Kills a shepherd that does not react, and takes care that its end is seen. Not one that has told the
+    /// end meanwhile: it may have another command by now. So the lock is held until it is struck.
     pub(crate) fn give_up(&self, shepherd: &Arc<Shepherd>) {
+        let mut state = self.lock();
+        if !state.shepherd.as_ref().is_some_and(|mine| Arc::ptr_eq(mine, shepherd)) {
+            return;
+        }
         match shepherd.kill() {
             Blow::Struck => {}
             Blow::Asked => {
                 let again = Instant::now() + PATIENCE;
-                self.lock().overdue = Some(again);
+                state.overdue = Some(again);
                 self.runtime.tell(Word::Overdue(self.id, again, Arc::clone(shepherd)));
             }
             // It has not even said hello, or its guardian does not do what it is asked to. Nothing more
@@ -437,5 +442,25 @@ impl fmt::Debug for Running {
             .field("pid", &self.pid())
             .field("outcome", &self.outcome.get())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rustix::event::{PollFd, PollFlags, Timespec, poll};
+
+    use super::*;
+    use crate::Command;
+
+    #[test]
+    fn a_shepherd_that_has_told_the_end_is_not_given_up_for_that_command() {
+        let mut child = Command::new("true").spawn().unwrap();
+        let running = Arc::clone(child.running());
+        let shepherd = running.shepherd().unwrap();
+        child.wait().unwrap();
+        running.give_up(&shepherd);
+        let Some(pidfd) = shepherd.pidfd() else { return };
+        let soon = Timespec { tv_sec: 0, tv_nsec: 300_000_000 };
+        assert_eq!(poll(&mut [PollFd::new(pidfd, PollFlags::IN)], Some(&soon)), Ok(0), "it ended");
     }
 }

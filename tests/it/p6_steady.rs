@@ -1,9 +1,9 @@
 //! P5 and P6 in the long run: after two thousand commands that were started and stopped, nothing has
 //! grown: no process, no descriptor, no thread, no memory, in the client, its guardian or its shepherds.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use netrunner_sync::Stdio;
+use netrunner_sync::{Shepherds, Stdio};
 use netrunner_tests::procs;
 use netrunner_tests::wait::{PATIENCE, reached_within};
 
@@ -88,6 +88,35 @@ fn two_thousand_commands_leave_everything_as_it_was() {
         }
         assert_eq!(zombies_of(std::process::id()).len(), 0);
         assert_no_puppets();
+    });
+}
+
+#[test]
+fn who_hears_of_an_end_finds_the_shepherd_idle() {
+    arena(|| {
+        if !reuses_shepherds() {
+            return;
+        }
+        let mut shepherds = BTreeSet::new();
+        for _ in 0..CYCLES / 4 {
+            let mut child = puppet("sleep forever").spawn().expect("spawn");
+            shepherds.extend(others().iter().map(|proc| proc.pid).filter(|&pid| pid != child.id()));
+            let handles = [child.handle(), child.handle()];
+            // One of the three reads, the others are woken.
+            std::thread::scope(|scope| {
+                for handle in &handles {
+                    scope.spawn(move || {
+                        handle.wait().expect("wait");
+                        assert_eq!(Shepherds::idle(), 1);
+                    });
+                }
+                child.kill().expect("kill");
+                child.wait().expect("wait");
+                assert_eq!(Shepherds::idle(), 1);
+            });
+        }
+        // The guardian, and the one shepherd.
+        assert_eq!(shepherds.len(), 2, "{shepherds:?}");
     });
 }
 
