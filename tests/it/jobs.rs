@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use netrunner_sync::{Command, Finished, JobId, Jobs, Reason, Retries};
 use netrunner_tests::procs;
-use netrunner_tests::wait::{PATIENCE, reached_within};
+use netrunner_tests::wait::{PATIENCE, reached_within, scaled};
 
 use crate::harness::*;
 
@@ -344,7 +344,7 @@ fn drive_until_told(jobs: &mut Jobs, indices: &[usize]) {
 fn a_timeout_ends_its_own_job_only() {
     arena(|| {
         let mut jobs = Jobs::new(3);
-        jobs.timeout(Duration::from_millis(100));
+        jobs.timeout(scaled(Duration::from_millis(100)));
         let late = jobs.push(puppet("lock late fork [ lock below sleep forever ] sleep forever"));
         let mut patient = puppet("await late-is-over");
         patient.timeout(PATIENCE);
