@@ -23,7 +23,7 @@ use netrunner_tests::lacks::{self, Lack, Lacks};
 use netrunner_tests::lock::Lock;
 use netrunner_tests::procs::{self, Proc};
 use netrunner_tests::random::Random;
-use netrunner_tests::wait::{PATIENCE, reached_within, scaled, wait_until};
+use netrunner_tests::wait::{PATIENCE, reached_within, scaled, slowness, wait_until};
 use netrunner_tests::{script, sys};
 
 use crate::on_terminals;
@@ -185,6 +185,11 @@ pub(crate) fn is_promised_everywhere() -> bool {
         skip("the portable form does not promise it");
     }
     !PORTABLE
+}
+
+/// So many bytes, or fewer where all is slow.
+pub(crate) fn bulk(bytes: u64) -> u64 {
+    (bytes as f64 / slowness()) as u64
 }
 
 /// False, loudly, where no shepherd is used twice: for a test of what only such a one does.

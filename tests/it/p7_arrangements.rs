@@ -9,11 +9,13 @@ use netrunner_tests::pattern;
 
 use crate::harness::*;
 
-const SIZE: usize = 64 << 20;
+fn size() -> usize {
+    bulk(64 << 20) as usize
+}
 
 fn bytes() -> Vec<u8> {
     // The pattern has a period of 251; the whole byte by byte would take its time in a debug build.
-    pattern::bytes(251 * 1024).into_iter().cycle().take(SIZE).collect()
+    pattern::bytes(251 * 1024).into_iter().cycle().take(size()).collect()
 }
 
 fn cat() -> Command {
@@ -36,7 +38,7 @@ fn from_every_input() {
         let bytes = bytes();
         let output = cat().input(bytes.clone()).output().expect("bytes");
         assert_same("bytes", &output.stdout, &bytes);
-        assert_eq!(output.report.io.stdin, SIZE as u64);
+        assert_eq!(output.report.io.stdin, size() as u64);
         let reader = Input::reader(Cursor::new(bytes.clone()));
         let output = cat().input(reader).output().expect("a reader");
         assert_same("a reader", &output.stdout, &bytes);
@@ -59,7 +61,7 @@ fn from_every_input() {
         writer.join().expect("join").expect("write");
         let output = output.expect("by hand");
         assert_same("by hand", &output.stdout, &bytes);
-        assert_eq!(output.report.io.stdin, SIZE as u64);
+        assert_eq!(output.report.io.stdin, size() as u64);
     });
 }
 
@@ -70,7 +72,7 @@ fn to_every_output() {
         let mut command = cat();
         command.input(bytes.clone());
 
-        let mut found = Vec::with_capacity(SIZE);
+        let mut found = Vec::with_capacity(size());
         for event in command.events().expect("events") {
             if let Event::Stdout(piece) = event.expect("an event") {
                 found.extend(piece);
@@ -114,14 +116,14 @@ fn to_both_outputs_at_once() {
         assert_same("stderr", &output.stderr, &bytes);
         drop(output);
         let output = command.stderr_to_stdout().output().expect("merged");
-        assert_eq!(output.stdout.len(), 2 * SIZE);
+        assert_eq!(output.stdout.len(), 2 * size());
         drop(output);
         let (mut stdout, mut stderr) = (Vec::new(), Vec::new());
         for event in command.stderr(Stdio::piped()).events().expect("events") {
             match event.expect("an event") {
                 Event::Stdout(piece) => stdout.extend(piece),
                 Event::Stderr(piece) => stderr.extend(piece),
-                Event::Exited(report) => assert_eq!(report.io.stderr, SIZE as u64),
+                Event::Exited(report) => assert_eq!(report.io.stderr, size() as u64),
                 other => panic!("{other:?}"),
             }
         }

@@ -14,7 +14,10 @@ use netrunner_tests::pattern;
 
 use crate::harness::*;
 
-const BULK: usize = 64 << 20;
+/// How much goes through a chain.
+fn chained() -> usize {
+    bulk(64 << 20) as usize
+}
 
 /// The period of the pattern.
 const PERIOD: usize = 251;
@@ -47,18 +50,18 @@ fn bulk_arrives_in_a_file_a_pipe_and_the_other_stream() {
     arena(|| {
         let cat = |script: &str| {
             let mut command = puppet(script);
-            command.input(bytes(BULK));
+            command.input(bytes(chained()));
             command
         };
         // To a file.
         let status = cat("cat").stdout(File::create("out").expect("create")).status();
         assert!(status.expect("status").success());
-        check(&std::fs::read("out").expect("read"), BULK);
+        check(&std::fs::read("out").expect("read"), chained());
         // On the other stream, and merged into the first.
         let output = cat("ecat").output().expect("output");
-        check(&output.stderr, BULK);
+        check(&output.stderr, chained());
         let output = cat("ecat").stderr_to_stdout().output().expect("output");
-        check(&output.stdout, BULK);
+        check(&output.stdout, chained());
         // Into a pipe of our own.
         let (mut reader, writer) = pipe();
         let reading = std::thread::spawn(move || {
@@ -66,7 +69,7 @@ fn bulk_arrives_in_a_file_a_pipe_and_the_other_stream() {
             reader.read_to_end(&mut all).map(|_| all)
         });
         assert!(cat("cat").stdout(writer).status().expect("status").success());
-        check(&reading.join().expect("join").expect("read"), BULK);
+        check(&reading.join().expect("join").expect("read"), chained());
     });
 }
 
@@ -79,7 +82,7 @@ fn only_a_long_output_gets_a_larger_pipe() {
         }
         const LONG: usize = 256 << 10;
         let mut child =
-            puppet(&format!("spew {BULK}")).stdout(Stdio::piped()).spawn().expect("spawned");
+            puppet(&format!("spew {}", chained())).stdout(Stdio::piped()).spawn().expect("spawned");
         let mut stdout = child.stdout.take().expect("piped");
         let room = |stdout: &ChildStdout| rustix::pipe::fcntl_getpipe_size(stdout).expect("a pipe");
         let born_with = room(&stdout);
@@ -99,7 +102,8 @@ fn only_a_long_output_gets_a_larger_pipe() {
 fn bulk_runs_through_a_chain_of_commands() {
     arena(|| {
         let mut first = puppet("cat");
-        let mut first = first.input(bytes(BULK)).stdout(Stdio::piped()).spawn().expect("spawn");
+        let mut first =
+            first.input(bytes(chained())).stdout(Stdio::piped()).spawn().expect("spawn");
         let mut second = puppet("cat");
         let mut second = second
             .stdin(first.stdout.take().expect("stdout"))
@@ -107,7 +111,7 @@ fn bulk_runs_through_a_chain_of_commands() {
             .spawn()
             .expect("spawn");
         let third = puppet("cat").stdin(second.stdout.take().expect("stdout")).output();
-        check(&third.expect("output").stdout, BULK);
+        check(&third.expect("output").stdout, chained());
         assert!(first.wait().expect("wait").success() && second.wait().expect("wait").success());
     });
 }
@@ -123,7 +127,7 @@ fn bulk_runs_through_inherited_pipes() {
             client.stderr(process::Stdio::piped());
             let mut client = client.spawn().expect("start a client");
             let mut stdin = client.stdin.take().expect("stdin");
-            let writing = std::thread::spawn(move || stdin.write_all(&bytes(BULK)));
+            let writing = std::thread::spawn(move || stdin.write_all(&bytes(chained())));
             let output = client.wait_with_output().expect("output");
             writing.join().expect("join").expect("write");
             assert!(output.status.success(), "{}", output.status);
@@ -131,7 +135,7 @@ fn bulk_runs_through_inherited_pipes() {
                 false => (output.stdout, output.stderr),
                 true => (output.stderr, output.stdout),
             };
-            check(&full, BULK);
+            check(&full, chained());
             assert!(empty.is_empty());
         }
     });

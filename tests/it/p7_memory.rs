@@ -9,7 +9,7 @@ use crate::harness::*;
 
 /// More than all the memory that a test may take. A terminal is slower.
 fn much() -> u64 {
-    if on_terminals() { 1 << 28 } else { 1 << 30 }
+    bulk(if on_terminals() { 1 << 28 } else { 1 << 30 }).max(2 * LITTLE)
 }
 
 /// What a body may take on top of what it had: buffers, and what the allocator keeps.
@@ -60,12 +60,14 @@ fn a_flood_of_lines_takes_little_memory() {
         in_little_memory(|| {
             let mut count = 0;
             let mut command = Command::new("sh");
-            command.args(["-c", &format!("yes {} | head -n 30000", "x".repeat(9_999))]);
+            let expected = much() / 10_000;
+            let text = "x".repeat(9_999);
+            command.args(["-c", &format!("yes {text} | head -n {expected}")]);
             connect(&mut command);
             for line in command.lines().expect("lines") {
-                count += line.expect("a line").len() + 1;
+                count += line.expect("a line").len() as u64 + 1;
             }
-            assert_eq!(count, 300_000_000);
+            assert_eq!(count, 10_000 * expected);
         });
     });
 }
@@ -75,7 +77,8 @@ fn errors_of_gigabytes_beside_the_lines_take_little_memory() {
     arena(|| {
         in_little_memory(|| {
             let mut command = Command::new("sh");
-            command.args(["-c", "head -c 1G /dev/zero >&2; echo end >&2; echo one; exit 1"]);
+            let flood = format!("head -c {} /dev/zero >&2", much());
+            command.args(["-c", &format!("{flood}; echo end >&2; echo one; exit 1")]);
             let mut lines = command.lines().expect("lines");
             assert_eq!(lines.next().expect("an item").expect("a line"), "one");
             let error = lines.next().expect("an item").expect_err("the failure");
