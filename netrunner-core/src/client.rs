@@ -291,8 +291,8 @@ impl Patience {
     ///
     /// ```
     /// use core::time::Duration;
-    /// use netrunner_core::client::{ALLOWANCE, Patience};
     /// use netrunner_core::Time;
+    /// use netrunner_core::client::{ALLOWANCE, Patience};
     ///
     /// let now = Time::from_nanos(0);
     /// assert_eq!(Patience::new(now, Duration::ZERO).deadline(), Some(now.after(ALLOWANCE)));

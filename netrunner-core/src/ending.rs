@@ -147,9 +147,9 @@ pub struct Exited {
 /// The child's end.
 ///
 /// ```
+/// use netrunner_core::message::End;
 /// use std::os::unix::process::ExitStatusExt as _;
 /// use std::process::ExitStatus;
-/// use netrunner_core::message::End;
 ///
 /// // `exit(3)`, as `wait(2)` has it.
 /// let End::Status(status) = End::Status(3 << 8) else { unreachable!() };

@@ -9,11 +9,7 @@ use crate::wire::{Reader, WireError, Writer};
 /// use netrunner_core::spawn::{Groups, Setup, Setups};
 ///
 /// // In the order in which they can be done: who is no longer root can't change its groups.
-/// let setup = [
-///     Setup::Groups(Groups::Listed(&[100])),
-///     Setup::Gid(100),
-///     Setup::Uid(1_000),
-/// ];
+/// let setup = [Setup::Groups(Groups::Listed(&[100])), Setup::Gid(100), Setup::Uid(1_000)];
 /// assert_eq!(Setups::Listed(&setup).iter().count(), 3);
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,7 +56,8 @@ pub enum Setups<'a> {
 ///
 /// ```
 /// use netrunner_core::spawn::Groups;
-/// let (listed, received) = (Groups::Listed(&[4, 24]), Groups::Received(&[4, 0, 0, 0, 24, 0, 0, 0]));
+/// let (listed, received) =
+///     (Groups::Listed(&[4, 24]), Groups::Received(&[4, 0, 0, 0, 24, 0, 0, 0]));
 /// assert!(listed.iter().eq(received.iter()));
 /// ```
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -153,7 +153,11 @@ pub struct Terms {
 ///
 /// ```
 /// use netrunner_core::supervise::Supervisor;
-/// use netrunner_core::{Time, message::CommandId, spawn::{Leftovers, Terms}};
+/// use netrunner_core::{
+///     Time,
+///     message::CommandId,
+///     spawn::{Leftovers, Terms},
+/// };
 ///
 /// let (mut shepherd, now) = (Supervisor::new(), Time::from_nanos(0));
 /// let terms = Terms { leftovers: Leftovers::Wait, ..Terms::DEFAULT };

@@ -101,7 +101,11 @@ impl Supervisor {
     /// # use netrunner_core::{Time, message::*, spawn::*, supervise::*};
     /// # use core::time::Duration;
     /// # let (mut shepherd, id, now) = (Supervisor::new(), CommandId(1), Time::from_nanos(0));
-    /// shepherd.handle_started(now, id, Terms { timeout: Some(Duration::from_millis(30)), ..Terms::DEFAULT });
+    /// shepherd.handle_started(
+    ///     now,
+    ///     id,
+    ///     Terms { timeout: Some(Duration::from_millis(30)), ..Terms::DEFAULT },
+    /// );
     /// assert_eq!(shepherd.deadline(), Some(now.after(Duration::from_millis(30))));
     /// ```
     pub fn deadline(&self) -> Option<Time> {
