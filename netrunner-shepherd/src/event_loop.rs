@@ -14,6 +14,7 @@ use netrunner_core::message::{
 use netrunner_core::spawn::{Notify, Spawn};
 use netrunner_core::supervise::{Action, Standing, Supervisor};
 
+use crate::audience::Audience;
 use crate::lane::{Flow, Lane};
 use crate::live::{Leader, Live};
 use crate::namespace::Init;
@@ -84,7 +85,8 @@ pub(crate) fn run(birth: Birth) -> ! {
             calls::exit(0);
         }
     };
-    let pad = Launchpad::new(pid, birth.ignore_child_signal);
+    let audience = Audience::new(lane.number(), birth.client.number());
+    let pad = Launchpad::new(pid, birth.ignore_child_signal, audience);
     #[cfg(netrunner_portable)]
     pad.tell_at(birth.slot);
     let mut shepherd = Shepherd {

@@ -14,6 +14,7 @@
 
 extern crate alloc;
 
+mod audience;
 #[cfg_attr(netrunner_portable, path = "portable/cgroup.rs")]
 mod cgroup;
 mod child;

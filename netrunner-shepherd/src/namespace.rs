@@ -118,7 +118,7 @@ pub(crate) fn start(
     if let Some((read, write)) = executed {
         drop(write);
         // It ends when the child has executed its program, or has ended itself.
-        let _ = read.read(&mut [0]);
+        pad.audience().await_end(&read);
     }
     Ok((pid, Init { pid: init, control, ending: false }))
 }

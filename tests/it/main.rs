@@ -25,6 +25,7 @@ mod fallbacks;
 mod faults;
 mod harness;
 mod harness_itself;
+mod held_up;
 mod jobs;
 mod jobs_ends;
 mod jobs_options;

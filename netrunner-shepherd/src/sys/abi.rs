@@ -50,6 +50,7 @@ calls! {
     NR_PRCTL = 157, 167, SYS_prctl;
     NR_MOUNT = 165, 40, SYS_mount;
     NR_FGETXATTR = 193, 10, SYS_fgetxattr;
+    NR_FUTEX = 202, 98, SYS_futex;
     NR_GETDENTS64 = 217, 61, SYS_getdents64;
     NR_CLOCK_GETTIME = 228, 113, SYS_clock_gettime;
     NR_EXIT_GROUP = 231, 94, SYS_exit_group;
@@ -125,6 +126,7 @@ constants! {
     POLLOUT: i16 = 4;
     POLLERR: i16 = 8;
     POLLHUP: i16 = 16;
+    FUTEX_WAIT: i32 = 0;
     P_ALL: u32 = 0;
     P_PID: u32 = 1;
     WNOHANG: i32 = 1;
@@ -151,7 +153,6 @@ constants! {
     SFD_NONBLOCK: i32 = 0o4_000;
     CLONE_VM: usize = 0x100;
     CLONE_CHILD_CLEARTID: usize = 0x20_0000;
-    CLONE_VFORK: usize = 0x4000;
     CLONE_PARENT: usize = 0x8000;
     CLONE_PARENT_SETTID: usize = 0x10_0000;
     CLONE_NEWNS: usize = 0x2_0000;

@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 use core::ffi::CStr;
-use core::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use core::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use core::time::Duration;
 
 use netrunner_core::Time;
@@ -121,6 +121,18 @@ pub(crate) fn poll(fds: &mut [Pollfd], wait: Option<Duration>) -> Result<(), Err
         }
         Err(errno) => Err(errno),
     }
+}
+
+/// Sleeps while the word has this value, for so long at most; false if that can't be (`futex(2)`). What wakes is
+/// `CLONE_CHILD_CLEARTID`, by the address alone: so the word is not told to be private.
+pub(crate) fn sleep_while(word: &AtomicU32, value: u32, time: Duration) -> bool {
+    let time = Timespec { seconds: time.as_secs() as i64, nanos: i64::from(time.subsec_nanos()) };
+    let (time, wait) = (core::ptr::from_ref(&time) as usize, FUTEX_WAIT as usize);
+    // SAFETY: the word and the time are readable.
+    let slept = check(unsafe {
+        syscall(NR_FUTEX, [word.as_ptr() as usize, wait, value as usize, time, 0, 0])
+    });
+    matches!(slept, Ok(_) | Err(Errno(EAGAIN | EINTR | ETIMEDOUT)))
 }
 
 pub(crate) fn now() -> Time {

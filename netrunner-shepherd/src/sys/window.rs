@@ -22,6 +22,7 @@ use netrunner_core::spawn::Spawn;
 use super::abi::*;
 use super::arch::syscall;
 use super::calls::{Errno, check};
+use crate::audience::Audience;
 
 mod failure;
 mod load;
@@ -75,6 +76,7 @@ pub(crate) struct Launchpad {
     /// Not zero once the child has taken its first step.
     entered: AtomicU32,
     start: Start,
+    audience: Audience,
 }
 
 /// A [`Setup`] that borrows nothing.
@@ -106,7 +108,7 @@ pub(crate) struct Placing {
     pub(crate) session: Option<i32>,
 }
 
-/// Whether the shepherd waits in the clone until the program is executed.
+/// Whether the shepherd waits until the program is executed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Pace {
     /// It waits, and knows then whether the exec succeeded.
@@ -125,7 +127,11 @@ struct Stack([u8; STACK]);
 static mut CHILD_STACK: Stack = Stack([0; STACK]);
 
 impl Launchpad {
-    pub(crate) fn new(shepherd: Pid, ignore_child_signal: bool) -> &'static mut Launchpad {
+    pub(crate) fn new(
+        shepherd: Pid,
+        ignore_child_signal: bool,
+        audience: Audience,
+    ) -> &'static mut Launchpad {
         Box::leak(Box::new(Launchpad {
             shepherd,
             ignore_child_signal,
@@ -148,6 +154,7 @@ impl Launchpad {
             inside: false,
             entered: AtomicU32::new(0),
             start: Start::new(),
+            audience,
         }))
     }
 
@@ -164,6 +171,11 @@ impl Launchpad {
         }
         self.load(spawn, candidates, placing);
         Ok(())
+    }
+
+    /// Who waits for the start.
+    pub(crate) fn audience(&self) -> Audience {
+        self.audience
     }
 
     /// Becomes the child, in a copy of the shepherd that lives in a PID namespace.

@@ -19,6 +19,7 @@ use netrunner_core::spawn::Spawn;
 use super::abi::*;
 use super::calls::{self, Errno, Fd, check};
 use super::{libc, signals, tty};
+use crate::audience::Audience;
 use crate::standing::Slot;
 
 #[path = "../window/load.rs"]
@@ -65,6 +66,7 @@ pub(crate) struct Launchpad {
     failure: Failure,
     /// Always zero: a forked child has a copy of all this.
     in_window: AtomicU32,
+    audience: Audience,
 }
 
 /// A [`Setup`](netrunner_core::spawn::Setup) that borrows nothing.
@@ -133,7 +135,11 @@ pub(crate) enum Pace {
 }
 
 impl Launchpad {
-    pub(crate) fn new(shepherd: Pid, ignore_child_signal: bool) -> &'static mut Launchpad {
+    pub(crate) fn new(
+        shepherd: Pid,
+        ignore_child_signal: bool,
+        audience: Audience,
+    ) -> &'static mut Launchpad {
         Box::leak(Box::new(Launchpad {
             shepherd,
             ignore_child_signal,
@@ -154,6 +160,7 @@ impl Launchpad {
             groups: Vec::new(),
             failure: Failure(None),
             in_window: AtomicU32::new(0),
+            audience,
         }))
     }
 
@@ -223,7 +230,7 @@ impl Launchpad {
         if let Some((read, write)) = executed {
             drop(write);
             // It ends when the child has executed its program, or has ended itself.
-            while read.read(&mut [0]) == Err(Errno(EINTR)) {}
+            self.audience.await_end(&read);
         }
         Ok(child)
     }

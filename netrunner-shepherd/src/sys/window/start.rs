@@ -1,13 +1,14 @@
 //! The ways to make the child's process. Where a kernel or a sandbox refuses one, the next is tried,
 //! and taken from then on.
 //!
-//! On shared memory a child costs next to nothing, leaves word of a failure in place, and is waited
-//! for by the kernel. A forked one has a copy of everything, so its word goes through a page that
+//! On shared memory a child costs next to nothing, leaves word of a failure in place, and the kernel wakes who
+//! waits for its exec. A forked one has a copy of everything, so its word goes through a page that
 //! both share, and that it has executed its program is told by the end of a pipe that closes then.
 
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::sync::atomic::{AtomicU64, Ordering};
+use core::time::Duration;
 
 use netrunner_core::message::Pid;
 
@@ -27,6 +28,12 @@ const WAYS: [Memory; 2] = [Memory::Shared, Memory::Copied];
 
 /// A failure, and two numbers.
 const SHARED: usize = 3;
+
+/// How long the shepherd sleeps until it looks whether anybody still waits for the start.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// The pause between looks where it can't sleep.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Which way to begin with, and what it needs beside the launchpad.
 pub(super) struct Start {
@@ -88,10 +95,8 @@ impl Launchpad {
         let group = self.cgroup.take()?;
         self.in_window.store(1, Ordering::Release);
         self.entered.store(0, Ordering::Release);
-        // The shepherd waits for the exec in any case: it has to see whether there was a first step.
-        let flags = CLONE_VM | CLONE_VFORK | CLONE_CHILD_CLEARTID;
         let how = CloneArgs {
-            flags: flags as u64 | CLONE_INTO_CGROUP,
+            flags: (CLONE_VM | CLONE_CHILD_CLEARTID) as u64 | CLONE_INTO_CGROUP,
             child_tid: self.in_window.as_ptr() as u64,
             exit_signal: SIGCHLD as u64,
             stack: (&raw mut CHILD_STACK) as u64,
@@ -103,7 +108,10 @@ impl Launchpad {
         // SAFETY: as in `clone_on_shared_memory`.
         let result = check(unsafe { clone3_onto(&how, enter, pad.cast()) });
         match result.map(|pid| Pid(pid as u32)) {
-            Ok(started) if self.entered.load(Ordering::Acquire) != 0 => return Some(started),
+            // It waits for the exec in any case: it has to see whether there was a first step.
+            Ok(started) if !self.has_left() || self.entered.load(Ordering::Acquire) != 0 => {
+                return Some(started);
+            }
             Ok(killed) => {
                 calls::reap_ending(killed);
                 self.start.into_cgroup = false;
@@ -120,11 +128,7 @@ impl Launchpad {
 
     fn clone_on_shared_memory(&mut self, pace: Pace) -> Result<Pid, Errno> {
         self.in_window.store(1, Ordering::Release);
-        let wait = match pace {
-            Pace::Wait => CLONE_VFORK,
-            Pace::GoOn => 0,
-        };
-        let flags = SIGCHLD as usize | CLONE_VM | CLONE_CHILD_CLEARTID | wait;
+        let flags = SIGCHLD as usize | CLONE_VM | CLONE_CHILD_CLEARTID;
         // SAFETY: the pointer arithmetic stays within the array.
         let top = unsafe { (&raw mut CHILD_STACK).cast::<u8>().add(STACK) };
         let pad: *const Launchpad = self;
@@ -137,10 +141,28 @@ impl Launchpad {
             clone_onto(flags, top, word, enter, pad.cast())
         };
         let result = check(result).map(|pid| Pid(pid as u32));
-        if result.is_err() {
-            self.in_window.store(0, Ordering::Release);
+        match (result, pace) {
+            (Err(_), _) => self.in_window.store(0, Ordering::Release),
+            (Ok(_), Pace::Wait) => drop(self.has_left()),
+            (Ok(_), Pace::GoOn) => {}
         }
         result
+    }
+
+    /// Waits until the child has left its window; false if that is of interest to nobody any more.
+    ///
+    /// `CLONE_VFORK` would do the same, but for a child that never gets there: nothing but `SIGKILL` brings its
+    /// parent back.
+    fn has_left(&self) -> bool {
+        while self.in_window.load(Ordering::Acquire) != 0 {
+            let slept = calls::sleep_while(&self.in_window, 1, LOOK);
+            let left = self.in_window.load(Ordering::Acquire) == 0;
+            let pause = if slept { Duration::ZERO } else { PAUSE };
+            if !left && self.audience.goes_within(pause) {
+                return false;
+            }
+        }
+        true
     }
 
     fn fork(&mut self, pace: Pace) -> Result<Pid, Errno> {
@@ -152,9 +174,8 @@ impl Launchpad {
         let Some(child) = calls::fork()? else { enter(core::ptr::from_ref(self).cast()) };
         if let Some((read, write)) = executed {
             drop(write);
-            // It ends when the child has executed its program, or has ended itself. All signals are
-            // blocked, so nothing else brings this back.
-            let _ = read.read(&mut [0]);
+            // It ends when the child has executed its program, or has ended itself.
+            self.audience.await_end(&read);
         }
         Ok(child)
     }
