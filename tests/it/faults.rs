@@ -40,6 +40,7 @@ const fn with(mut fault: Fault, argument: usize, mask: u32, value: u32) -> Fault
 
 const DESCRIPTORS: &[i32] = &[libc::EMFILE, libc::ENFILE];
 const PROCESSES: &[i32] = &[libc::EAGAIN, libc::ENOMEM];
+const SANDBOX: &[i32] = &[libc::ENOSYS];
 const MEMORY: &[i32] = &[libc::ENOMEM];
 const SENDING: &[i32] = &[libc::ENOBUFS, libc::ETOOMANYREFS];
 
@@ -251,6 +252,7 @@ fn calls_of_the_shepherd_may_fail_one_by_one() {
             every("openat", libc::SYS_openat, DESCRIPTORS),
             with(every("prctl", libc::SYS_prctl, MEMORY), 0, u32::MAX, 1),
             harmless(every("ppoll", libc::SYS_ppoll, MEMORY)),
+            harmless(with(every("futex", libc::SYS_futex, SANDBOX), 1, u32::MAX, 0)),
         ];
         sweep("shepherd", FAULTS, WAYS);
     });

@@ -54,6 +54,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault("fgetxattr", libc::SYS_fgetxattr, &[EIO, ENOMEM, libc::ENODATA]),
     fault("flock", libc::SYS_flock, &[EINTR, ENOMEM, EAGAIN]),
     fault("fstatfs", libc::SYS_fstatfs, &[EINTR, EIO, ENOSYS]),
+    // Not those of the standard library's locks, in the watcher.
+    with(fault("futex", libc::SYS_futex, &[EAGAIN, EINTR, ENOMEM, ENOSYS]), 1, libc::FUTEX_WAIT),
     fault("getdents64", libc::SYS_getdents64, &[EIO, ENOENT, ENOMEM]),
     fault("getpgid", libc::SYS_getpgid, &[EPERM, ESRCH]),
     fault("ioctl", libc::SYS_ioctl, &[EINTR, EIO, EPERM]),
