@@ -26,16 +26,21 @@ impl Audience {
         self.poll(None, Some(time)).is_some_and(|[client, lane, _]| client != 0 || lane != 0)
     }
 
-    /// Waits until the pipe ends, or the audience is gone.
-    pub(crate) fn await_end(self, pipe: &Fd) {
-        while self.poll(Some(pipe), None).is_none_or(|revents| revents == [0; 3]) {}
+    /// Waits for the end of a pipe or of the process behind a pidfd; false if the audience is gone before.
+    pub(crate) fn await_end(self, of: &Fd) -> bool {
+        loop {
+            match self.poll(Some(of), None) {
+                Some([0, 0, 0]) | None => {}
+                Some([_, _, end]) => return end != 0,
+            }
+        }
     }
 
-    /// What is to be seen of client, lane and pipe; nothing where the kernel is out of memory.
-    fn poll(self, pipe: Option<&Fd>, time: Option<Duration>) -> Option<[i16; 3]> {
-        let pipe = pipe.map_or(-1, Fd::number);
+    /// What is to be seen of client, lane and a third; nothing where the kernel is out of memory.
+    fn poll(self, third: Option<&Fd>, time: Option<Duration>) -> Option<[i16; 3]> {
+        let third = third.map_or(-1, Fd::number);
         // Of the lane its end alone: what else comes is for later.
-        let asked = [(self.client, POLLIN), (self.lane, 0), (pipe, POLLIN)];
+        let asked = [(self.client, POLLIN), (self.lane, 0), (third, POLLIN)];
         let mut fds = asked.map(|(fd, events)| Pollfd { fd, events, revents: 0 });
         calls::poll(&mut fds, time).ok()?;
         Some(fds.map(|fd| fd.revents))

@@ -19,6 +19,7 @@ use core::sync::atomic::{AtomicU64, Ordering};
 use netrunner_core::message::{Pid, Step};
 use netrunner_core::namespace::{Namespace, Proc};
 
+use crate::audience::Audience;
 use crate::sys::abi::*;
 use crate::sys::window::{Failed, Launchpad, Object, Pace};
 use crate::sys::{Errno, Fd, calls, files};
@@ -99,7 +100,7 @@ pub(crate) fn start(
     };
     match calls::fork().map_err(at)? {
         None => help(pad, namespace, told, control, words),
-        Some(helper) => calls::reap_ending(helper),
+        Some(helper) => see_off(helper, pad.audience()),
     }
     drop(told);
     let number = |word: usize| match words[word].load(Ordering::Acquire) {
@@ -118,9 +119,20 @@ pub(crate) fn start(
     if let Some((read, write)) = executed {
         drop(write);
         // It ends when the child has executed its program, or has ended itself.
-        pad.audience().await_end(&read);
+        let _ = pad.audience().await_end(&read);
     }
     Ok((pid, Init { pid: init, control, ending: false }))
+}
+
+/// Waits for the helper's end, and not for longer than anybody waits for the start: it may be stopped.
+fn see_off(helper: Pid, audience: Audience) {
+    if let Ok(Some(pidfd)) = calls::open_pidfd_if_any(helper) {
+        if !audience.await_end(&pidfd) {
+            // Not reaped, so the number is its own.
+            let _ = calls::kill(helper, SIGKILL);
+        }
+    }
+    calls::reap_ending(helper);
 }
 
 /// The helper.

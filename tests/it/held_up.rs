@@ -1,4 +1,4 @@
-//! A child that does not come to its program: it is stopped, or its `execve(2)` takes for ever. Whoever waits
+//! A child that does not come to its program: it is stopped, or a call of its own takes for ever. Whoever waits
 //! for it must not wait for longer than anybody wants to know.
 
 use std::sync::mpsc;
@@ -11,9 +11,10 @@ use netrunner_tests::wait::wait_until;
 
 use crate::harness::*;
 
-/// A client whose command is about to execute its program.
+/// A client whose command is about to be there.
 struct Held {
     client: Client,
+    /// The child, or the helper that makes it.
     child: u32,
     shepherd: u32,
     guardian: u32,
@@ -21,12 +22,12 @@ struct Held {
 
 impl Held {
     #[track_caller]
-    fn at_exec(script: &str) -> Held {
+    fn at(call: libc::c_long, script: &str) -> Held {
         let (hand, taken) = mpsc::channel();
         let script = script.to_owned();
         // A filter belongs to a thread and to what that starts.
         let starter = thread::spawn(move || {
-            let rule = Rule { call: libc::SYS_execve, only: None };
+            let rule = Rule { call, only: None };
             hand.send(seccomp::install(&[rule]).expect("install a filter")).expect("hand it over");
             client(&script)
         });
@@ -65,7 +66,14 @@ fn possible() -> bool {
     !lacks
 }
 
-const WAYS: &[&str] = &["", "cgroup group", "namespace", "terminal"];
+/// Settings of a command, and where its child is held.
+const WAYS: &[(&str, libc::c_long)] = &[
+    ("", libc::SYS_execve),
+    ("cgroup group", libc::SYS_execve),
+    ("terminal", libc::SYS_execve),
+    ("namespace", libc::SYS_execve),
+    ("namespace", libc::SYS_unshare),
+];
 
 #[test]
 fn a_child_without_a_program_keeps_no_shepherd_whose_client_and_guardian_are_dead() {
@@ -73,10 +81,11 @@ fn a_child_without_a_program_keeps_no_shepherd_whose_client_and_guardian_are_dea
         if !possible() {
             return;
         }
-        for way in WAYS {
+        for (settings, call) in WAYS {
             for stopped in [false, true] {
-                println!("`{way}`, stopped: {stopped}");
-                let held = Held::at_exec(&format!("{way} quiet spawn [ touch ran ] sleep forever"));
+                println!("`{settings}`, at {call}, stopped: {stopped}");
+                let script = format!("{settings} quiet spawn [ touch ran ] sleep forever");
+                let held = Held::at(*call, &script);
                 if stopped {
                     signal(held.child, libc::SIGSTOP);
                 }

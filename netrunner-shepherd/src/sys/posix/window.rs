@@ -230,7 +230,7 @@ impl Launchpad {
         if let Some((read, write)) = executed {
             drop(write);
             // It ends when the child has executed its program, or has ended itself.
-            self.audience.await_end(&read);
+            let _ = self.audience.await_end(&read);
         }
         Ok(child)
     }
