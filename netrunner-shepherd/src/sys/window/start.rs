@@ -14,7 +14,7 @@ use netrunner_core::message::Pid;
 
 use super::super::abi::*;
 use super::super::arch::{clone_onto, clone3_onto};
-use super::super::calls::{self, Errno, Fd, check};
+use super::super::calls::{self, Children, Errno, Fd, check};
 use super::{CHILD_STACK, Launchpad, Pace, STACK, enter};
 
 /// Whose memory the child runs in until it executes its program.
@@ -156,9 +156,12 @@ impl Launchpad {
     fn has_left(&self) -> bool {
         while self.in_window.load(Ordering::Acquire) != 0 {
             let slept = calls::sleep_while(&self.in_window, 1, LOOK);
-            let left = self.in_window.load(Ordering::Acquire) == 0;
-            let pause = if slept { Duration::ZERO } else { PAUSE };
-            if !left && self.audience.goes_within(pause) {
+            // Of one that dumps its core the word is not cleared. There is no other child.
+            let ended = || matches!(calls::peek_children(), Children::Ended(_));
+            if self.in_window.load(Ordering::Acquire) == 0 || ended() {
+                break;
+            }
+            if self.audience.goes_within(if slept { Duration::ZERO } else { PAUSE }) {
                 return false;
             }
         }
