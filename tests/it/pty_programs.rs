@@ -28,6 +28,9 @@ fn job(script: &str) -> String {
 #[test]
 fn a_shell_controls_its_jobs() {
     arena(|| {
+        if lacks_programs(&["bash"]) {
+            return;
+        }
         let mut shell = Driver::start(&mut bash());
         shell.expect(PROMPT);
         shell.line(&job("lock job sleep forever"));
@@ -91,6 +94,9 @@ fn swept(end: impl FnOnce(Child)) {
 #[test]
 fn a_stop_ends_a_shell_and_all_its_jobs() {
     arena(|| {
+        if lacks_programs(&["bash"]) {
+            return;
+        }
         swept(|mut child| {
             child.stop().expect("stop");
             assert_eq!(child.report().expect("report").reason, Reason::Stopped);
@@ -101,6 +107,9 @@ fn a_stop_ends_a_shell_and_all_its_jobs() {
 #[test]
 fn a_kill_ends_a_shell_and_all_its_jobs() {
     arena(|| {
+        if lacks_programs(&["bash"]) {
+            return;
+        }
         swept(|mut child| {
             child.kill().expect("kill");
             child.wait().expect("wait");
@@ -112,6 +121,9 @@ fn a_kill_ends_a_shell_and_all_its_jobs() {
 #[test]
 fn dropping_a_shell_ends_all_its_jobs() {
     arena(|| {
+        if lacks_programs(&["bash"]) {
+            return;
+        }
         let jobs = Locks::new("jobs");
         let shell = shell_with_jobs();
         jobs.wait_held(6);
@@ -126,6 +138,9 @@ fn dropping_a_shell_ends_all_its_jobs() {
 #[test]
 fn hanging_up_ends_a_shell_and_all_its_jobs() {
     arena(|| {
+        if lacks_programs(&["bash"]) {
+            return;
+        }
         swept(|mut child| {
             drop(child.pty.take());
             assert!(!child.wait().expect("wait").success());
@@ -141,6 +156,9 @@ fn hanging_up_ends_a_shell_and_all_its_jobs() {
 #[test]
 fn a_job_that_is_deaf_to_the_hang_up_obeys_the_stop() {
     arena(|| {
+        if lacks_programs(&["bash"]) {
+            return;
+        }
         let mut command = bash();
         let mut shell = Driver::start(command.grace(Duration::from_secs(600)));
         shell.expect(PROMPT);
@@ -155,6 +173,9 @@ fn a_job_that_is_deaf_to_the_hang_up_obeys_the_stop() {
 #[test]
 fn a_shell_obeys_the_stop() {
     arena(|| {
+        if lacks_programs(&["bash"]) {
+            return;
+        }
         let mut command = bash();
         let mut shell = Driver::start(command.grace(Duration::from_secs(600)));
         shell.expect(PROMPT);
@@ -225,6 +246,9 @@ fn a_pager_fills_the_screen_that_it_has() {
 #[test]
 fn a_program_that_asks_its_terminal_gets_its_size_and_hears_of_another() {
     arena(|| {
+        if lacks_programs(&["tput"]) {
+            return;
+        }
         let script = "trap 'tput cols; tput lines; exit' WINCH; tput cols; tput lines; \
                       echo ready; while :; do sleep 0.01; done";
         let mut sh = Command::new("sh");
@@ -278,6 +302,9 @@ fn a_prompt_that_nobody_answers_fails() {
 #[test]
 fn a_shell_without_input_ends() {
     arena(|| {
+        if lacks_programs(&["bash"]) {
+            return;
+        }
         let output = bash().pty(SIZE).timeout(PATIENCE).output().expect("output");
         assert_eq!(output.report.reason, Reason::Exited);
         assert!(String::from_utf8_lossy(&output.stdout).contains(PROMPT));
@@ -302,6 +329,9 @@ fn a_shell_without_input_ends() {
 #[test]
 fn what_has_colours_on_a_terminal_has_them_here() {
     arena(|| {
+        if lacks_programs(&["grep"]) {
+            return;
+        }
         let mut grep = Command::new("grep");
         grep.args(["--color=auto", "middle"]).env("TERM", "xterm").input("the middle one\n");
         let plain = grep.run().expect("run").stdout;
@@ -317,6 +347,9 @@ fn what_has_colours_on_a_terminal_has_them_here() {
 #[test]
 fn the_log_of_a_build_is_recorded_with_its_colours() {
     arena(|| {
+        if lacks_programs(&["cc"]) {
+            return;
+        }
         std::fs::write("bad.c", "int main(void) { return undeclared; }\n").expect("write");
         let mut cc = Command::new("cc");
         cc.args(["-c", "bad.c"]).env("TERM", "xterm").env("LC_ALL", "C").env_remove("GCC_COLORS");
