@@ -75,6 +75,10 @@ pub const HANDLE_AFTER: Duration = Duration::from_millis(100);
 /// ```
 pub const SWEEPING: Duration = Duration::from_secs(10);
 
+/// Nor is the client told before so many sweeps: a shepherd that was stopped meanwhile has not tried. On any
+/// machine on which there is time for the word, there is time for these within [`SWEEPING`].
+pub(crate) const FEWEST_SWEEPS: u8 = 100;
+
 /// The pause after the first sweep; it doubles up to [`SWEEP_PAUSE_MAX`].
 pub(crate) const SWEEP_PAUSE: Duration = Duration::from_millis(1);
 

@@ -14,7 +14,7 @@ use alloc::collections::VecDeque;
 use core::time::Duration;
 
 use crate::Time;
-use crate::delays::{HANDLE_AFTER, HANGING_UP, SWEEP_PAUSE, SWEEPING};
+use crate::delays::{FEWEST_SWEEPS, HANDLE_AFTER, HANGING_UP, SWEEP_PAUSE, SWEEPING};
 use crate::message::{CommandId, Reason};
 use crate::spawn::Terms;
 use crate::supervise::Action;
@@ -57,7 +57,7 @@ pub(crate) enum Ladder {
     Calm,
     Settling { until: Time },
     Asked { kill_at: Time, again_at: Option<Time> },
-    Killing { again_at: Time, pause: Duration, tell_at: Option<Time> },
+    Killing { again_at: Time, pause: Duration, tell_at: Option<Time>, swept: u8 },
 }
 
 impl Command {
@@ -82,7 +82,9 @@ impl Command {
             Ladder::Calm => earlier(self.timeout_at, earlier(self.note_at, self.handle_at)),
             Ladder::Settling { until } => Some(until),
             Ladder::Asked { kill_at, again_at } => earlier(Some(kill_at), again_at),
-            Ladder::Killing { again_at, tell_at, .. } => earlier(Some(again_at), tell_at),
+            Ladder::Killing { again_at, tell_at, swept, .. } => {
+                earlier(Some(again_at), tell_at.filter(|_| swept >= FEWEST_SWEEPS))
+            }
         }
     }
 
@@ -136,6 +138,7 @@ impl Command {
             again_at: now.after(SWEEP_PAUSE),
             pause: SWEEP_PAUSE,
             tell_at: Some(now.after(SWEEPING)),
+            swept: 0,
         };
     }
 

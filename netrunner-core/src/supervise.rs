@@ -10,7 +10,7 @@
 use alloc::collections::VecDeque;
 
 use crate::Time;
-use crate::delays::{SWEEP_PAUSE, SWEEP_PAUSE_LATE, SWEEP_PAUSE_MAX};
+use crate::delays::{FEWEST_SWEEPS, SWEEP_PAUSE, SWEEP_PAUSE_LATE, SWEEP_PAUSE_MAX};
 use crate::ladder::{Child, Command, Ladder, SIGWINCH};
 use crate::message::{CommandId, Fate, Reason};
 use crate::spawn::{Leftovers, Terms};
@@ -318,8 +318,9 @@ impl Supervisor {
                 command.ladder = Ladder::Asked { kill_at, again_at };
             }
             // What was below it has come up to where it can be seen.
-            (Ladder::Killing { tell_at, .. }, _) if first => {
-                command.ladder = Ladder::Killing { again_at: now, pause: SWEEP_PAUSE, tell_at };
+            (Ladder::Killing { tell_at, swept, .. }, _) if first => {
+                let pause = SWEEP_PAUSE;
+                command.ladder = Ladder::Killing { again_at: now, pause, tell_at, swept };
             }
             (Ladder::Settling { .. } | Ladder::Asked { .. } | Ladder::Killing { .. }, _) => {}
         }
@@ -414,16 +415,14 @@ impl Supervisor {
                     Child::Ended => command.signal_tree(&mut self.actions),
                 }
             }
-            Ladder::Killing { again_at, pause, tell_at } => {
-                // Time in which this shepherd was stopped, or starved, has killed nobody, and does not count.
-                let late = now.since(again_at);
-                let tell_at = tell_at.map(|at| at.after(late));
-                if tell_at.is_some_and(|at| at <= now) {
+            Ladder::Killing { again_at, pause, tell_at, swept } => {
+                if tell_at.is_some_and(|at| at <= now) && swept >= FEWEST_SWEEPS {
                     self.tell(now);
                 } else if again_at <= now {
                     let longest = tell_at.map_or(SWEEP_PAUSE_LATE, |_| SWEEP_PAUSE_MAX);
                     let pause = (pause * 2).min(longest);
-                    command.ladder = Ladder::Killing { again_at: now.after(pause), pause, tell_at };
+                    let (again_at, swept) = (now.after(pause), swept.saturating_add(1));
+                    command.ladder = Ladder::Killing { again_at, pause, tell_at, swept };
                     self.actions.push_back(Action::Sweep);
                 }
             }
@@ -465,7 +464,8 @@ impl Supervisor {
     fn tell(&mut self, now: Time) {
         let Phase::Busy(command) = &mut self.phase else { return };
         let pause = SWEEP_PAUSE_LATE;
-        command.ladder = Ladder::Killing { again_at: now.after(pause), pause, tell_at: None };
+        let again_at = now.after(pause);
+        command.ladder = Ladder::Killing { again_at, pause, tell_at: None, swept: 0 };
         if self.client == Client::Here {
             let reason = command.reason.unwrap_or(Reason::Exited);
             self.actions.extend([Action::Report(reason, Fate::Leaving), Action::LetGo]);
