@@ -6,7 +6,7 @@
 use core::time::Duration;
 
 use crate::sys::abi::*;
-use crate::sys::{Fd, calls};
+use crate::sys::{Errno, Fd, calls};
 
 /// The client, by the numbers of what tells of its end. The shepherd has them as long as it takes requests.
 #[derive(Clone, Copy, Debug)]
@@ -26,12 +26,17 @@ impl Audience {
         self.poll(None, Some(time)).is_some_and(|[client, lane, _]| client != 0 || lane != 0)
     }
 
-    /// Waits for the end of a pipe or of the process behind a pidfd; false if the audience is gone before.
+    /// Waits for the end of a pipe or of the process behind a pidfd; false if the audience is gone before. Where
+    /// none of them can be asked for, a pipe is waited for by itself, and a process is not.
     pub(crate) fn await_end(self, of: &Fd) -> bool {
         loop {
             match self.poll(Some(of), None) {
-                Some([0, 0, 0]) | None => {}
+                Some([0, 0, 0]) => {}
                 Some([_, _, end]) => return end != 0,
+                None => {
+                    while of.read(&mut [0]) == Err(Errno(EINTR)) {}
+                    return true;
+                }
             }
         }
     }
