@@ -104,7 +104,7 @@ fn the_end_is_that_of_the_command() {
                       while ! test -e go; do sleep 0.01; done; echo two >/dev/tty";
         let mut child = sh(script).spawn().expect("spawn");
         let mut pty = child.pty.take().expect("a terminal");
-        assert_eq!(read_until(&pty, "one"), "one\r\n");
+        assert_eq!(read_until(&pty, "one\r\n"), "one\r\n");
         wait_file("closed");
         let soon = Instant::now() + Duration::from_millis(50);
         let early = pty.read_deadline(&mut [0; 1], soon).expect_err("nothing yet");
@@ -307,7 +307,7 @@ fn a_manager_can_become_a_plain_descriptor() {
     arena(|| {
         let mut child = sh("echo out; read line; echo got $line").spawn().expect("spawn");
         let pty = child.pty.take().expect("a terminal");
-        read_until(&pty, "out");
+        read_until(&pty, "out\r\n");
         let fd = OwnedFd::from(pty);
         let flags = rustix::fs::fcntl_getfl(fd.as_fd()).expect("ask");
         assert!(!flags.contains(rustix::fs::OFlags::NONBLOCK));
