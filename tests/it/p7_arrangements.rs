@@ -9,7 +9,8 @@ use netrunner_tests::pattern;
 
 use crate::harness::*;
 
-fn size() -> usize {
+/// How much goes through the streams of a command.
+pub(crate) fn size() -> usize {
     bulk(64 << 20) as usize
 }
 

@@ -13,11 +13,7 @@ use netrunner_tests::lacks::Lack;
 use netrunner_tests::pattern;
 
 use crate::harness::*;
-
-/// How much goes through a chain.
-fn chained() -> usize {
-    bulk(64 << 20) as usize
-}
+use crate::p7_arrangements::size;
 
 /// The period of the pattern.
 const PERIOD: usize = 251;
@@ -50,18 +46,18 @@ fn bulk_arrives_in_a_file_a_pipe_and_the_other_stream() {
     arena(|| {
         let cat = |script: &str| {
             let mut command = puppet(script);
-            command.input(bytes(chained()));
+            command.input(bytes(size()));
             command
         };
         // To a file.
         let status = cat("cat").stdout(File::create("out").expect("create")).status();
         assert!(status.expect("status").success());
-        check(&std::fs::read("out").expect("read"), chained());
+        check(&std::fs::read("out").expect("read"), size());
         // On the other stream, and merged into the first.
         let output = cat("ecat").output().expect("output");
-        check(&output.stderr, chained());
+        check(&output.stderr, size());
         let output = cat("ecat").stderr_to_stdout().output().expect("output");
-        check(&output.stdout, chained());
+        check(&output.stdout, size());
         // Into a pipe of our own.
         let (mut reader, writer) = pipe();
         let reading = std::thread::spawn(move || {
@@ -69,7 +65,7 @@ fn bulk_arrives_in_a_file_a_pipe_and_the_other_stream() {
             reader.read_to_end(&mut all).map(|_| all)
         });
         assert!(cat("cat").stdout(writer).status().expect("status").success());
-        check(&reading.join().expect("join").expect("read"), chained());
+        check(&reading.join().expect("join").expect("read"), size());
     });
 }
 
@@ -82,7 +78,7 @@ fn only_a_long_output_gets_a_larger_pipe() {
         }
         const LONG: usize = 256 << 10;
         let mut child =
-            puppet(&format!("spew {}", chained())).stdout(Stdio::piped()).spawn().expect("spawned");
+            puppet(&format!("spew {}", size())).stdout(Stdio::piped()).spawn().expect("spawned");
         let mut stdout = child.stdout.take().expect("piped");
         let room = |stdout: &ChildStdout| rustix::pipe::fcntl_getpipe_size(stdout).expect("a pipe");
         let born_with = room(&stdout);
@@ -102,8 +98,7 @@ fn only_a_long_output_gets_a_larger_pipe() {
 fn bulk_runs_through_a_chain_of_commands() {
     arena(|| {
         let mut first = puppet("cat");
-        let mut first =
-            first.input(bytes(chained())).stdout(Stdio::piped()).spawn().expect("spawn");
+        let mut first = first.input(bytes(size())).stdout(Stdio::piped()).spawn().expect("spawn");
         let mut second = puppet("cat");
         let mut second = second
             .stdin(first.stdout.take().expect("stdout"))
@@ -111,7 +106,7 @@ fn bulk_runs_through_a_chain_of_commands() {
             .spawn()
             .expect("spawn");
         let third = puppet("cat").stdin(second.stdout.take().expect("stdout")).output();
-        check(&third.expect("output").stdout, chained());
+        check(&third.expect("output").stdout, size());
         assert!(first.wait().expect("wait").success() && second.wait().expect("wait").success());
     });
 }
@@ -127,7 +122,7 @@ fn bulk_runs_through_inherited_pipes() {
             client.stderr(process::Stdio::piped());
             let mut client = client.spawn().expect("start a client");
             let mut stdin = client.stdin.take().expect("stdin");
-            let writing = std::thread::spawn(move || stdin.write_all(&bytes(chained())));
+            let writing = std::thread::spawn(move || stdin.write_all(&bytes(size())));
             let output = client.wait_with_output().expect("output");
             writing.join().expect("join").expect("write");
             assert!(output.status.success(), "{}", output.status);
@@ -135,7 +130,7 @@ fn bulk_runs_through_inherited_pipes() {
                 false => (output.stdout, output.stderr),
                 true => (output.stderr, output.stdout),
             };
-            check(&full, chained());
+            check(&full, size());
             assert!(empty.is_empty());
         }
     });

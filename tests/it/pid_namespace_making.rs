@@ -8,7 +8,6 @@ use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
 
 use netrunner_sync::Containment;
-use netrunner_tests::lacks::LACKS;
 use netrunner_tests::procs::{self, Proc};
 use netrunner_tests::seccomp::{self, Handed, Only, Rule};
 use netrunner_tests::sys;
@@ -16,6 +15,7 @@ use netrunner_tests::wait::wait_until;
 
 use crate::exhaustion::FEWEST;
 use crate::harness::*;
+use crate::held_up;
 use crate::pid_namespace::{User, init_of, possible};
 
 /// Who takes part.
@@ -171,11 +171,7 @@ impl Stuck {
 
 /// False, loudly, where no call can be held up.
 fn possible_to_hold() -> bool {
-    if std::env::var(LACKS).is_ok_and(|lacks| !lacks.is_empty()) {
-        skip("the kernel allows no sandbox in the one of this arena");
-        return false;
-    }
-    possible()
+    held_up::possible() && possible()
 }
 
 #[track_caller]

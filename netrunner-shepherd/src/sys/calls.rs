@@ -106,10 +106,7 @@ pub(crate) fn close_number(number: i32) {
 
 /// `poll(2)` for so long; a signal or the end of that time is an empty answer.
 pub(crate) fn poll(fds: &mut [Pollfd], wait: Option<Duration>) -> Result<(), Errno> {
-    let wait = wait.map(|wait| Timespec {
-        seconds: wait.as_secs() as i64,
-        nanos: i64::from(wait.subsec_nanos()),
-    });
+    let wait = wait.map(Timespec::from);
     let wait = wait.as_ref().map_or(core::ptr::null(), core::ptr::from_ref);
     let arguments = [fds.as_mut_ptr() as usize, fds.len(), wait as usize, 0, 0, 0];
     // SAFETY: the array is writable for its length, the time is readable or null.
@@ -126,7 +123,7 @@ pub(crate) fn poll(fds: &mut [Pollfd], wait: Option<Duration>) -> Result<(), Err
 /// Sleeps while the word has this value, for so long at most; false if that can't be (`futex(2)`). What wakes is
 /// `CLONE_CHILD_CLEARTID`, by the address alone: so the word is not told to be private.
 pub(crate) fn sleep_while(word: &AtomicU32, value: u32, time: Duration) -> bool {
-    let time = Timespec { seconds: time.as_secs() as i64, nanos: i64::from(time.subsec_nanos()) };
+    let time = Timespec::from(time);
     let (time, wait) = (core::ptr::from_ref(&time) as usize, FUTEX_WAIT as usize);
     // SAFETY: the word and the time are readable.
     let slept = check(unsafe {
@@ -319,6 +316,12 @@ pub(crate) fn reap(pid: Pid) -> Option<Reaped> {
 pub(crate) fn reap_ending(pid: Pid) {
     let arguments = [pid.0 as usize, 0, 0, 0, 0, 0];
     while plain(NR_WAIT4, arguments) == Err(Errno(EINTR)) {}
+}
+
+impl From<Duration> for Timespec {
+    fn from(time: Duration) -> Timespec {
+        Timespec { seconds: time.as_secs() as i64, nanos: i64::from(time.subsec_nanos()) }
+    }
 }
 
 impl From<Rusage> for Usage {
